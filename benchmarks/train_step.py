@@ -13,16 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import medians, report, rounds
 from benchmarks.qwen3 import qwen3
 from benchmarks.terminal import ROOT
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+
+if TYPE_CHECKING:
+    import torch
 
 TITLE = "train_step: our loop against transformers' Trainer on Qwen3"
 
@@ -40,6 +45,12 @@ class Case:
     compile: bool
     limit: float
     """The least speed, the Trainer's being 1."""
+    device: str = "cpu"
+    precision: str = "fp32"
+    shape: dict[str, int] = field(default_factory=dict)
+    """What differs from the preset."""
+    megabytes: float = 2.0
+    """Of text."""
 
     @property
     def title(self) -> str:
@@ -54,16 +65,16 @@ class Case:
         """The run that both peers train, with everything in `folder`."""
         return resolve(
             assignments={
-                "device": "cpu",
+                "device": self.device,
                 "name": self.preset,
                 "runs_dir": str(folder / "runs"),
                 "model.preset": self.preset,
                 "data.seq_len": self.seq_len,
-                "data.builtin_mb": 2.0,
+                "data.builtin_mb": self.megabytes,
                 "data.cache_dir": str(folder / "cache"),
                 "train.steps": self.total_steps,
                 "train.batch_size": self.batch_size,
-                "train.precision": "fp32",
+                "train.precision": self.precision,
                 "train.compile": self.compile,
                 "optim.warmup_steps": 1,
                 "log.val_every": 0,
@@ -71,6 +82,7 @@ class Case:
                 "log.sample_every": 0,
                 "log.checkpoint_every": 0,
             }
+            | {f"model.{name}": value for name, value in self.shape.items()}
         )
 
 
@@ -83,12 +95,12 @@ CASES = (
 def run() -> None:
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            speeds = _speeds(case, Path(folder))
+            speeds = speeds_of(case, Path(folder))
         report(case.title, speeds["ours"], speeds["trainer"], "Trainer", unit="tokens/s",
                at_least=case.limit)  # fmt: skip
 
 
-def _speeds(case: Case, folder: Path) -> dict[str, float]:
+def speeds_of(case: Case, folder: Path) -> dict[str, float]:
     """Tokens a second of each peer."""
     peers = {name: Peer(name, case, folder) for name in PEERS}
     tokens = case.steps * case.batch_size * case.seq_len
@@ -170,13 +182,29 @@ def ours(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
 
     class Timed(loop.Trainer):
         def _step(self, parts: TrainingParts) -> None:
-            super()._step(parts)
+            with never_waiting(parts.context.device, parts.context.step >= WARM_UP):
+                super()._step(parts)
             step_done()
 
     loop.Trainer = Timed  # type: ignore[misc]
     host = EngineHost(case.config(folder))
     host.start()
     host.join()
+
+
+@contextmanager
+def never_waiting(device: torch.device, checked: bool) -> Iterator[None]:
+    """On CUDA an error where the host waits for the GPU in the `with` block."""
+    import torch
+
+    if not checked or device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
@@ -191,7 +219,8 @@ def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
             step_done()
 
     config = case.config(folder)
-    stage = PretrainStage(config, torch.device("cpu"), lambda label, done, total: None)
+    host = torch.device("cpu")
+    stage = PretrainStage(config, host, lambda label, done, total: None)
     batches = [stage.micro_batches(step)[0].ids_BxT for step in range(case.total_steps)]
     shape = config.model.shape(stage.tokenizer.vocab_size)
     torch.manual_seed(config.train.seed)
@@ -210,7 +239,8 @@ def trainer(case: Case, folder: Path, step_done: Callable[[], None]) -> None:
         warmup_steps=config.optim.warmup_steps,
         optim="adamw_torch_fused",
         torch_compile=case.compile,
-        use_cpu=True,
+        use_cpu=case.device == "cpu",
+        bf16=case.precision == "bf16",
         save_strategy="no",
         logging_strategy="no",
         report_to="none",

@@ -12,6 +12,7 @@ import os
 import platform
 import random
 import shutil
+import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -186,6 +187,30 @@ def sort_rows(values: Tensor) -> Tensor:
 def ddp_backend(device: torch.device) -> str:
     """The torch.distributed backend for tensors of this device."""
     return "nccl" if device.type == "cuda" else "gloo"
+
+
+def allow_growing_segments() -> None:
+    """Let CUDA's allocator grow its blocks instead of keeping many of odd sizes: less memory is
+    lost between them. Before the first tensor on a GPU; what a user has set stays."""
+    if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & {
+        *os.environ
+    }:
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def set_matmul_precision(device: torch.device, precision: Precision) -> None:
+    """TF32 for the products in fp32 that are left on CUDA, unless fp32 is what is asked for."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+
+
+def can_compile() -> bool:
+    """Whether `require_compiler` finds all that it needs."""
+    try:
+        require_compiler()
+    except DeviceError:
+        return False
+    return True
 
 
 def require_compiler() -> None:

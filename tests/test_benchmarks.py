@@ -5,12 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+import torch
 from repository import ROOT
+
+from benchmarks import gpu
 
 CASES = {
     "any_model",
     "bytes_per_second",
     "foreign",
+    "gpu",
     "hostile",
     "key_latency",
     "losses",
@@ -64,3 +69,16 @@ def test_a_missed_limit_is_an_exit_code() -> None:
     missed, kept = run(case.format(4.0) + runner), run(case.format(2.0) + runner)
     assert missed.returncode == 1 and "ratio 2  limit <= 1.5  FAIL" in missed.stdout
     assert kept.returncode == 0 and "ratio 1  limit <= 1.5  PASS" in kept.stdout
+
+
+def test_the_script_for_whoever_has_a_gpu_runs_in_miniature(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it but the processes that it shares with train_step."""
+    speeds = {"ours": 300.0, "trainer": 200.0}
+    monkeypatch.setattr(gpu, "speeds_of", lambda case, folder: speeds)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu.run()
+    said = capsys.readouterr().out
+    for part in ("its figures mean nothing", "ratio 1.5", "MFU", "estimated", "rollouts"):
+        assert part in said

@@ -16,6 +16,7 @@ _AT_START = (
     "device",
     "train.precision",
     "train.compile",
+    "train.recompute",
     "train.threads",
     "data.cache_dir",
     "log.tensorboard",

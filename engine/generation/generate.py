@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lmm_tui.engine.device import sort_rows
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
 from lmm_tui.engine.model.loss import token_nll
+from lmm_tui.engine.transfer import to_device
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
@@ -54,9 +55,12 @@ def generate(
             context = context[-max(1, capacity // 2) :]
             cache, new = _empty_cache(model, capacity), context
         logits_V = _next_logits(model, new, cache)
-        if not logits_V.isfinite().all():
+        uniform = to_device(torch.rand((), generator=generator), logits_V.device)
+        drawn = draw(logits_V, temperature, top_p, uniform)
+        # One number per token is read from the device, whatever it says.
+        token = int(torch.where(logits_V.isfinite().all(), drawn, -1))
+        if token < 0:
             raise GenerateError(DIVERGED)
-        token = int(draw(logits_V, temperature, top_p, torch.rand((), generator=generator)))
         if token in stop_ids:
             return
         yield token
@@ -111,11 +115,11 @@ def _least_in_nucleus(weights_NxV: Tensor, top_p: float) -> Tensor:
 
 
 def _next_logits(model: LanguageModel, new: list[int], cache: Cache) -> Tensor:
-    """Logits (V,) on the CPU of the token after `new`."""
-    ids_1xT = torch.tensor([new], device=model.head_weight.device)
+    """Logits (V,) of the token after `new`, fp32."""
+    ids_1xT = to_device(torch.tensor([new]), model.head_weight.device)
     with evaluating(model):
         hidden_1xTxD = model.read(ids_1xT, cache=cache)
-        return model.head(hidden_1xTxD[0, -1]).float().cpu()
+        return model.head(hidden_1xTxD[0, -1]).float()
 
 
 def _empty_cache(model: LanguageModel, capacity: int) -> Cache:

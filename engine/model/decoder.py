@@ -190,10 +190,15 @@ class Decoder(LanguageModel):
         return KVCache(self.shape, batch, capacity, device, starts_B, dtype)
 
     def compile_backbone(self) -> None:
+        import torch._dynamo.config as dynamo
+
+        # Shapes, masks, with and without gradients: each is a graph, and beyond the limit of eight
+        # a whole graph is refused. Other shapes than the first become one graph for any shape.
+        dynamo.recompile_limit = max(dynamo.recompile_limit, 64)
         self.model.compiled = True
         for layer in self.model.layers:
             assert isinstance(layer, Layer)
-            layer.compiled = torch.compile(layer.compute, fullgraph=True, dynamic=False)
+            layer.compiled = torch.compile(layer.compute, fullgraph=True)
 
     def recompute_activations(self) -> None:
         self.model.recompute = True

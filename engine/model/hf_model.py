@@ -135,8 +135,6 @@ class HfModel(LanguageModel):
         self._base.compile()
 
     def recompute_activations(self) -> None:
-        if not self.hf.supports_gradient_checkpointing:
-            raise NotImplementedError
         self.hf.gradient_checkpointing_enable({"use_reentrant": False})
 
     def blank(self) -> HfModel:
@@ -254,11 +252,8 @@ class HfModel(LanguageModel):
 
     def _one_by_one(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
         """A row for each sequence, padded on the right, which a causal model does not see."""
-        lengths = segments.flat
-        rows = [
-            nn.utils.rnn.pad_sequence(list(x.flatten().split(lengths)), batch_first=True)
-            for x in (ids_BxT, segments.numbers_BxT)
-        ]
+        lengths, pad = segments.flat, partial(nn.utils.rnn.pad_sequence, batch_first=True)
+        rows = [pad(list(x.flatten().split(lengths))) for x in (ids_BxT, segments.numbers_BxT)]
         hidden_SxLxD = self._hidden(rows[0], (rows[1] > 0).flatten())
         text_SxL = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
         places_N = to_device(text_SxL.flatten().nonzero().squeeze(1), ids_BxT.device)

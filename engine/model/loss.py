@@ -112,7 +112,7 @@ class _Chunked(torch.autograd.Function):
     ) -> Tensor:
         parts: list[Tensor] = []
         grad_hidden_NxD = torch.empty_like(hidden_NxD)
-        grad_weight_VxD = torch.zeros_like(weight_VxD)
+        grad_weight_VxD = _zeros_for(weight_VxD)
         head = weight_VxD.detach().requires_grad_(ctx.needs_input_grad[2])
         for rows in _chunks(labels_N, weight_VxD):
             hidden = hidden_NxD[rows].detach().requires_grad_()
@@ -125,13 +125,15 @@ class _Chunked(torch.autograd.Function):
             if head.requires_grad:
                 grad_weight_VxD += grads[1]
         ctx.save_for_backward(grad_hidden_NxD, grad_weight_VxD)
+        ctx.weight_dtype = weight_VxD.dtype
         return torch.stack(parts).sum(0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_K: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
         grad_hidden_NxD, grad_weight_VxD = ctx.saved_tensors
-        return None, grad_hidden_NxD * grad_K[0], grad_weight_VxD * grad_K[0], None, None
+        scaled = (grad_weight_VxD * grad_K[0]).to(ctx.weight_dtype)
+        return None, grad_hidden_NxD * grad_K[0], scaled, None, None
 
 
 class LogProbs(NamedTuple):
@@ -173,7 +175,7 @@ class _TokenLogProbs(torch.autograd.Function):
         hidden_NxD, weight_VxD, labels_N = ctx.saved_tensors
         weight = weight_VxD.to(ctx.compute)
         grad_hidden_NxD = torch.empty_like(hidden_NxD)
-        grad_weight_VxD = torch.zeros_like(weight_VxD) if ctx.needs_input_grad[1] else None
+        grad_weight_VxD = _zeros_for(weight_VxD) if ctx.needs_input_grad[1] else None
         for rows in _chunks(labels_N, weight):
             hidden, label = hidden_NxD[rows].to(ctx.compute), labels_N[rows].unsqueeze(1)
             grad = grad_N[rows].unsqueeze(1)
@@ -186,7 +188,9 @@ class _TokenLogProbs(torch.autograd.Function):
             _uncap_(grad_logits, logits, ctx.softcap)
             grad_hidden_NxD[rows] = (grad_logits @ weight).to(grad_hidden_NxD.dtype)
             if grad_weight_VxD is not None:
-                grad_weight_VxD += grad_logits.T @ hidden
+                _add_product_(grad_weight_VxD, grad_logits.T, hidden)
+        if grad_weight_VxD is not None:
+            grad_weight_VxD = grad_weight_VxD.to(weight_VxD.dtype)
         return grad_hidden_NxD, grad_weight_VxD, None, None, None
 
 
@@ -203,7 +207,8 @@ class _LossAndGradients(torch.autograd.Function):
         weight = weight_VxD.to(compute)
         total = torch.zeros((), dtype=_softmax_dtype(compute), device=hidden_NxD.device)
         grad_hidden_NxD = torch.empty_like(hidden_NxD)
-        grad_weight_VxD = torch.zeros_like(weight_VxD) if ctx.needs_input_grad[1] else None
+        grad_weight_VxD = _zeros_for(weight_VxD) if ctx.needs_input_grad[1] else None
+        ctx.weight_dtype = weight_VxD.dtype
         for rows in _chunks(labels_N, weight):
             hidden, label = hidden_NxD[rows].to(compute), labels_N[rows].unsqueeze(1)
             logits = _logits(hidden, weight, softcap)
@@ -217,19 +222,36 @@ class _LossAndGradients(torch.autograd.Function):
             grad_hidden_NxD[rows] = grad_logits @ weight
             if grad_weight_VxD is None:
                 continue
-            if compute == grad_weight_VxD.dtype:
-                grad_weight_VxD.addmm_(grad_logits.T, hidden)
-            else:
-                grad_weight_VxD += grad_logits.T @ hidden
-        ctx.save_for_backward(grad_hidden_NxD, grad_weight_VxD)
+            _add_product_(grad_weight_VxD, grad_logits.T, hidden)
+        ctx.gradients = grad_hidden_NxD, grad_weight_VxD
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden_NxD, grad_weight_VxD = ctx.saved_tensors
-        scaled = None if grad_weight_VxD is None else grad_weight_VxD * grad_total
-        return grad_hidden_NxD * grad_total, scaled, None, None
+        # In place, in what nobody else has: a copy of the head's gradient would be the largest
+        # tensor of a small model.
+        grad_hidden_NxD, grad_weight_VxD = ctx.gradients
+        del ctx.gradients
+        if grad_weight_VxD is not None:
+            grad_weight_VxD = grad_weight_VxD.mul_(grad_total).to(ctx.weight_dtype)
+        return grad_hidden_NxD.mul_(grad_total), grad_weight_VxD, None, None
+
+
+def _zeros_for(weight_VxD: Tensor) -> Tensor:
+    """What the chunks' gradients of the head are added up in: fp32 at least, where a model that
+    ranks divide computes in bf16."""
+    return torch.zeros_like(weight_VxD, dtype=_softmax_dtype(weight_VxD.dtype))
+
+
+def _add_product_(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:
+    """Add a product; on CUDA one of bf16 matrices comes in fp32, as it was added up."""
+    if left_VxN.dtype == sum_VxD.dtype:
+        sum_VxD.addmm_(left_VxN, right_NxD)
+    elif left_VxN.is_cuda:
+        sum_VxD += torch.mm(left_VxN, right_NxD, out_dtype=sum_VxD.dtype)
+    else:
+        sum_VxD += left_VxN @ right_NxD
 
 
 def _labelled(

@@ -37,7 +37,7 @@ class RMSNorm(nn.Module):
                 return (x * _rms_scale(x, self.eps)).mul_(self.weight)
             y: Tensor = _RMSNormOnCPU.apply(x, self.weight, self.eps)
             return y
-        weight = self.weight
+        weight: Tensor = self.weight
         if not torch.is_autocast_enabled(x.device.type):
             weight = weight.to(x.dtype)  # Torch's one kernel wants one type; it adds up in fp32.
         return F.rms_norm(x, weight.shape, weight, self.eps)

@@ -109,10 +109,12 @@ def _attend_within_bounds(q: Tensor, k: Tensor, v: Tensor, bounds: Bounds) -> Te
     if is_attention_watched():
         report_attention(q[0, :, : bounds.first], k[0, :, : bounds.first])
     rows, length = q.shape[0], q.shape[2]
-    tokens = [x_BxHxTxC.transpose(1, 2).flatten(0, 1) for x_BxHxTxC in (q, k, v)]
+    q_NxHxC, k_NxKxC, v_NxKxC = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
     # No sequence is longer than a row; the longest one's length would be another number each time.
     y_NxHxC = varlen_attn(
-        *tokens,
+        q_NxHxC,
+        k_NxKxC,
+        v_NxKxC,
         bounds.starts,
         bounds.starts,
         length,

@@ -11,14 +11,12 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.checkpoint import checkpoint
 
 from lmm_tui.engine import device as devices
 from lmm_tui.engine.config.model_shape import ModelShape
@@ -195,7 +193,7 @@ def _model(setup: Setup, tracker: StorageTracker) -> LanguageModel:
                 add_adapters(model, config.lora, config.train.seed)
         freeze(model, config.train.freeze)
         if setup.recompute:
-            _recompute_layers(model)
+            model.recompute_activations()
     return model
 
 
@@ -243,14 +241,6 @@ def _without_moves() -> Iterator[None]:
         yield
     finally:
         modules.to = move
-
-
-def _recompute_layers(model: LanguageModel) -> None:
-    """Keep of each layer only its input, and repeat its forward pass in the backward pass."""
-    modules: Any = dict(model.named_modules())
-    for name in model.block_names:
-        layer = modules[name]
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
 class _MarkedNorms(GradNorms):

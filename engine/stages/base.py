@@ -122,6 +122,8 @@ class Stage(ABC):
     """Whether the model answers prompts in the chat template, or continues them as text."""
     deterministic = True
     """Whether `micro_batches` of a past step can be called again and gives the same."""
+    shapes_vary = True
+    """Whether micro-batches have other shapes from step to step; each would be compiled anew."""
     laid_out_ahead = False
     """Whether `micro_batches` may be called in another thread before the step that goes before is
     done: where the data of a step don't depend on the model, and only the step is read."""

@@ -35,6 +35,7 @@ class DistillStage(Stage):
     """The data of another stage, with the divergence from a teacher as the loss."""
 
     info = DISTILL
+    shapes_vary = False
     laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:

@@ -38,6 +38,7 @@ class Held(Protocol[T_co]):
 class LikelihoodStage(Stage, Generic[T]):
     """A stage whose loss is -log p of the counted labels."""
 
+    shapes_vary = False
     laid_out_ahead = True
 
     def _set_batches(

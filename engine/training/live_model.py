@@ -93,7 +93,7 @@ class LiveModel:
             self._sampler.record_token_losses(model, context.step, context.stage.probe_sequence)
             return texts
 
-        with context.activity(Message("sampling")):
+        with context.activity(Message("sampling")), context.autocast():
             texts = context.by_leader(write)
         context.events.write(
             "sample",
@@ -104,14 +104,14 @@ class LiveModel:
 
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Some tokens of a reply; as `ChatModel.talk`."""
-        with self._context.activity(Message("talking")):
+        with self._context.activity(Message("talking")), self._context.autocast():
             self._reader.flush()
             config = self._context.config
             return self._context.by_leader(lambda model: self._chat_model(model).talk(args, config))
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The loss of each token of a text; as `ChatModel.read`."""
-        with self._context.activity(Message("reading")):
+        with self._context.activity(Message("reading")), self._context.autocast():
             self._reader.flush()
             return self._context.by_leader(lambda model: self._chat_model(model).read(args))
 

@@ -7,14 +7,15 @@ loop writes through a `Run` and knows stages, devices and metrics by their contr
 
 from __future__ import annotations
 
-import gc
 from contextlib import closing
 
+from lmm_tui.engine.device import is_asynchronous
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.non_finite_policy import DivergedError
 from lmm_tui.engine.training.parts import TrainingParts, set_up
+from lmm_tui.engine.training.steady_collection import SteadyCollection
 from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.training.train_job import TrainJob
 
@@ -53,9 +54,15 @@ class Trainer:
                 parts.finish(save=True)
 
     def _train(self, parts: TrainingParts) -> None:
-        # Torch and the screens stay alive to the end: scanning them again costs 0.1 s in a step.
-        gc.collect()
-        gc.freeze()
+        context = parts.context
+        alone_on_cpu = self._ranks.is_alone and not is_asynchronous(context.device)
+        collection = SteadyCollection(controlled=not alone_on_cpu)
+        with collection.training():
+            self._make_steps(parts, collection)
+        if context.config.log.val_every and context.val_step != context.step:
+            parts.live.validate()
+
+    def _make_steps(self, parts: TrainingParts, collection: SteadyCollection) -> None:
         context = parts.context
         self._between_steps(parts, asked=True)
         first = context.step
@@ -65,8 +72,7 @@ class Trainer:
                 self._between_steps(parts, parts.reader.said.asks)
             if context.step == first + 1:
                 self._ranks.hurry(context.config.parallel.timeout_s)
-        if context.config.log.val_every and context.val_step != context.step:
-            parts.live.validate()
+            collection.step(context.step)
 
     def _step(self, parts: TrainingParts) -> None:
         probing = parts.probing.is_on

@@ -65,5 +65,5 @@ if __name__ == "__main__":
         weight.grad = torch.full((2, 2), 0.5)
         optimizer.step()
     print(weights[0])
-    assert torch.allclose(*weights)
+    assert torch.allclose(weights[0], weights[1])
     print("=== 自测通过 ===")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,14 +23,16 @@ class StackedMuon(torch.optim.Muon):
     """Momentum, Newton-Schulz and decoupled decay as in arXiv 2502.16982.
 
     `found_inf`, a 0-d tensor, may be set before a step: where it is 1 the step changes nothing,
-    and the host need not know. `compute` is the precision of the Newton-Schulz iteration.
+    and the host need not know. `compute` is the precision of the Newton-Schulz iteration, in each
+    group.
     """
 
     def __init__(
-        self, params: Any, *, compute: torch.dtype = torch.bfloat16, **options: Any
+        self, params: Any, *, compute: Literal["bf16", "fp32"] = "bf16", **options: Any
     ) -> None:
         super().__init__(params, **options)
-        self._compute = compute
+        for group in self.param_groups:
+            group["compute"] = compute
         self.found_inf: Tensor | None = None
 
     @torch.no_grad()
@@ -58,10 +60,12 @@ class StackedMuon(torch.optim.Muon):
             update_NxAxB = grads_NxAxB.lerp_(momenta_NxAxB, group["momentum"])
         else:
             update_NxAxB = momenta_NxAxB
-        direction_NxAxB = self._direction(bucket[0], update_NxAxB.to(self._compute), group)
+        # torch's Muon, whose state may be loaded here, has bf16 and does not say so.
+        dtype = torch.float32 if group.get("compute") == "fp32" else torch.bfloat16
+        direction_NxAxB = self._direction(bucket[0], update_NxAxB.to(dtype), group)
         rows, columns = bucket[0].shape
         lr = float(group["lr"])
-        torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)  # type: ignore[arg-type]
+        torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)
         step = -lr * _rate_factor(rows, columns, group["adjust_lr_fn"])
         moves = direction_NxAxB.to(weights[0].dtype)
         if skip is not None:
@@ -129,7 +133,7 @@ def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
 def _local(tensor: Tensor | None) -> Tensor:
     """Of a DTensor the rows of this rank, else the tensor."""
     assert tensor is not None
-    found: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[operator]
+    found: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return found
 
 

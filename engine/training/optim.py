@@ -42,7 +42,7 @@ def build_optimizers(
                 hidden,
                 lr=config.muon_lr,
                 weight_decay=config.weight_decay,
-                compute=torch.float32 if config.muon_precision == "fp32" else torch.bfloat16,
+                compute=config.muon_precision,
             )
         )
     taken = {id(parameter) for parameter in hidden}

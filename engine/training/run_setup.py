@@ -25,6 +25,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
+from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.parallel.spread import Spread
@@ -49,6 +50,7 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
 
     Of several ranks each has the GPU of its number, or a share of the CPU.
     """
+    devices.allow_growing_segments()
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
         # For tokenizers, which makes its threads once and otherwise as many as there are CPUs.
@@ -65,6 +67,7 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
             "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
             "model; use bf16 or fp32 (train.precision), or parallel.shard none"
         )
+    devices.set_matmul_precision(device, precision)
     devices.seed_all(config.train.seed)
     return device, precision
 
@@ -129,7 +132,7 @@ def build_context(
 def announce_start(context: TrainContext) -> None:
     """Compile the model where that is configured, and record that training begins."""
     config, shape = context.config, context.model.shape
-    if config.train.compile:
+    if compiles(config, context.stage, context.model):
         context.status.update(activity=Message("compiling the model"))
         context.model.compile_backbone()
     context.run.describe(
@@ -158,6 +161,14 @@ def announce_start(context: TrainContext) -> None:
         ),
         step=context.step,
     )
+
+
+def compiles(config: RunConfig, stage: Stage, model: LanguageModel) -> bool:
+    """Whether the model is compiled: as configured, or where it pays and nothing is missing."""
+    if config.train.compile is not None:
+        return config.train.compile
+    pays = model.head_weight.device.type == "cuda" and not stage.shapes_vary
+    return pays and isinstance(model, Decoder) and devices.can_compile()
 
 
 def _with_steps(run: Run, job: TrainJob, config: RunConfig, steps_per_epoch: float) -> RunConfig:
@@ -254,6 +265,8 @@ def _build_model(
     if config.lora.rank:
         add_adapters(model, config.lora, config.train.seed)
     freeze(model, config.train.freeze)
+    if config.train.recompute == "layers":
+        model.recompute_activations()
     return model
 
 
@@ -312,7 +325,7 @@ def _build_observer(
             model.shape.flops_per_token(config.data.seq_len),
             ranks.size * devices.peak_flops(model.head_weight.device, precision),
         ),
-        compiled=config.train.compile,
+        compiled=compiles(config, stage, model),
         steps_per_epoch=stage.steps_per_epoch,
         deep=deep,
         of_ranks=lambda: ranks.beats.numbers,

@@ -53,6 +53,7 @@ def _answer(config: RunConfig) -> dict[str, Any]:
             beside=beside_shapes(config, planned.shape),
             ranks=max(1, config.parallel.ranks),
             shard=config.parallel.shard,
+            recompute=config.train.recompute == "layers",
         )
     )
     return {"memory": found.total, "peak": found.peak, "moment": found.moment}

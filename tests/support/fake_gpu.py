@@ -26,6 +26,8 @@ from lmm_tui.data.builtin import tasks
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.parallel.ranks import ALONE
+from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.stages.base import load_stage
 from lmm_tui.engine.stages.distill import DistillStage
 from lmm_tui.engine.stages.pretrain import PretrainStage
@@ -67,6 +69,8 @@ def step(config: RunConfig, stage: Any, scaled: bool = False) -> None:
         lr_scale=1.0,
         parts=2,
         autocast=nullcontext,
+        ranks=ALONE,
+        spread=Spread(decoder),
     )
     context.param_groups = lambda: [g for o in context.optimizers for g in o.param_groups]
     context.zero_grad = lambda: [o.zero_grad() for o in context.optimizers]

@@ -42,7 +42,15 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Numeric precision; auto picks by device"
     )
-    compile: bool = Field(False, description="torch.compile the model (slow start, faster steps)")
+    compile: bool | None = Field(
+        None,
+        description="torch.compile the model (slow start, faster steps); unset: on a CUDA GPU, "
+        "where the steps have one shape",
+    )
+    recompute: Literal["none", "layers"] = Field(
+        "none",
+        description="Activations computed again in the backward pass: less memory, slower steps",
+    )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads; unset: torch's default"
     )

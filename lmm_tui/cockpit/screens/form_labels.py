@@ -65,6 +65,7 @@ train.grad_accum          grad. accumulation    micro-batches
 train.seed                random seed
 train.precision           precision
 train.compile             torch.compile
+train.recompute           recomputation
 train.threads             CPU threads
 parallel.ranks            ranks                 processes
 parallel.shard            shard the model

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lmm_tui.engine import device
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.generation import rollout as rollouts
 from lmm_tui.engine.generation.generate import GenerateError, generate
 from lmm_tui.engine.generation.rollout import Rollouts, rollout
 from lmm_tui.engine.model.decoder import Decoder
@@ -63,6 +64,28 @@ def test_an_answer_ends_with_its_stop_id(model: Decoder) -> None:
     for ids, ended in zip(warm.ids, warm.ended, strict=True):
         assert not any(token < 8 for token in ids[:-1])
         assert (ids[-1] < 8) == ended
+
+
+def test_answers_do_not_depend_on_how_often_ends_are_looked_for(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the host looks every few turns, in between ended rows go on."""
+    options = {"samples": 5, "temperature": 1.0, "stop_ids": range(0, 64, 5)}
+    every_turn = answers(model, PROMPTS, **options)
+    looked: list[int] = []
+    real = torch.Tensor.nonzero
+
+    def nonzero(tensor: torch.Tensor) -> torch.Tensor:
+        looked.append(len(tensor))
+        return real(tensor)
+
+    monkeypatch.setattr(rollouts, "is_asynchronous", lambda device: True)
+    monkeypatch.setattr(torch.Tensor, "nonzero", nonzero)
+    seldom = answers(model, PROMPTS, **options)
+    assert looked == [20]
+    assert (seldom.ids, seldom.ended) == (every_turn.ids, every_turn.ended)
+    for one, other in zip(seldom.log_probs, every_turn.log_probs, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_log_probs_are_those_of_the_whole_forward_pass(model: Decoder) -> None:

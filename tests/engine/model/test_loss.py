@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmm_tui.engine.model import loss as loss_module
-from lmm_tui.engine.model.layout import IGNORE
+from lmm_tui.engine.model.layout import IGNORE, Counted, places_and_ends
 from lmm_tui.engine.model.loss import chunked_loss, loss_sum, token_log_probs, token_nll
 
 
@@ -170,3 +170,34 @@ def test_token_losses_sum_to_the_loss_and_are_zero_where_nothing_is_asked() -> N
     assert nll.shape == labels.shape
     assert not nll[labels == IGNORE].any()
     assert torch.allclose(nll.sum(), plain(hidden, head, labels))
+
+
+def test_a_head_in_bf16_gets_a_gradient_that_was_added_up_in_fp32() -> None:
+    """Of a model that ranks divide, whose whole matrices are bf16: thousands of small chunks."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(1, 512, 16, generator=generator).bfloat16()
+    labels = torch.randint(0, 64, (1, 512), generator=generator)
+    exact = torch.randn(64, 16, generator=generator).bfloat16().float().requires_grad_()
+    loss_sum(hidden.float(), exact, labels).backward()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmm_tui.engine.model.loss.logits_budget", lambda _: 64)  # A row a chunk.
+        head = exact.detach().bfloat16().requires_grad_()
+        loss_sum(hidden, head, labels).backward()
+    assert head.grad is not None and exact.grad is not None and head.grad.dtype == torch.bfloat16
+    off = (head.grad.float() - exact.grad).norm() / exact.grad.norm()
+    assert off < 2**-8  # As far as one rounding goes; added up in bf16 it is ten times that.
+
+
+def test_what_the_host_knows_of_labels_is_what_a_device_would_say() -> None:
+    labels = torch.tensor([[IGNORE, 5, 6, IGNORE], [IGNORE] * 4, [1, 2, 3, 4]])
+    chosen, ends = places_and_ends(labels.numpy() != IGNORE)
+    found = Counted.of(labels)
+    assert found.rows_N is not None and found.rows_N.tolist() == chosen.tolist()
+    assert found.ends == ends == (2, 2, 6)
+    for first, last in ((0, 1), (1, 3), (2, 3), (0, 3)):
+        part = Counted.of(labels[first:last])
+        cut = found.part(first, last, 4)
+        if part.rows_N is None:
+            part = Counted(torch.arange(4), (4,))
+        assert cut.rows_N is not None and torch.equal(cut.rows_N, part.rows_N)
+        assert cut.ends == part.ends
