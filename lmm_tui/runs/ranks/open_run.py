@@ -91,10 +91,16 @@ def open_run(config: RunConfig, resume: RunDir | None) -> RunDir:
         run.write_status(replace(run.read_status(), state="starting", error=""))
     else:
         run.write_config(job.config_text)
-        about = {"model": job.config.model.preset, "group": job.config.group}
-        packages = {"lmm-tui": __version__} | package_versions()
-        stage = job.config.stage_name
-        run.write_info(identify(run.name, stage, packages=packages, **about))
+        config, packages = job.config, {"lmm-tui": __version__} | package_versions()
+        run.write_info(
+            identify(
+                run.name,
+                config.stage_name,
+                packages=packages,
+                model=config.model.preset,
+                group=config.group,
+            )
+        )
         run.write_status(RunStatus())
         # Rank 0 opens it as a run that is there, and asks who allowed its commands.
         allow_own(job.config, run.path)
