@@ -17,7 +17,6 @@ from lmm_tui.metrics.health.condition import (
 )
 from lmm_tui.metrics.health.rows import HealthRows
 
-
 _OF_THE_SLOWEST = (names.SLOWEST_RANK, names.SLOWEST_RANK_TIMES, names.SLOWEST_RANK_MS)
 
 
