@@ -69,6 +69,7 @@ def test_numbers_for_charts_and_rules() -> None:
         {
             names.SLOWEST_RANK: 2,
             names.SLOWEST_RANK_TIMES: 1.4,
+            names.SLOWEST_RANK_MS: 40,
             names.RANKS_WAITED: 0.5,
             names.RANKS_MEMORY_SPREAD: 0.03,
             names.RANKS_THROTTLED: 0,
