@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -197,6 +195,8 @@ class RunDir:
         # Before the first status is written, the start counts as the last heartbeat.
         silent_s = now - max(status.heartbeat, info.started)
         if info.host == socket.gethostname():
+            import psutil  # Runs that have ended, most of a list, do without.
+
             if not psutil.pid_exists(info.pid):
                 return "crashed"
             # Setting the clock shifts every process's start time; a fresh heartbeat proves life.
@@ -232,6 +232,8 @@ def others_can_write(folder: Path) -> bool:
 
 
 def _started_at(pid: int, started: float) -> bool:
+    import psutil
+
     try:
         # Process start times come from clock ticks; two readings differ by far less than this.
         return abs(psutil.Process(pid).create_time() - started) < 2.0

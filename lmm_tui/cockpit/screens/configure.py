@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
@@ -275,7 +276,12 @@ class ConfigureScreen(SettingsFiles):
         panel.set_class(bool(self.form.wrong_fields), "-stale")
         self.form.promise("" if self.form.wrong_fields else promise(outlook))
         self._try_soon(outlook)
-        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
+        self._show_command(f"$ {clean(command_line(self._config))}")
+
+    def _show_command(self, text: str) -> None:
+        shown, content = self.query_one("#command", Static), Content(text)
+        lines = content.get_height({}, max(shown.size.width, 1))
+        shown.update(content, layout=lines != shown.size.height)
 
     def _look_soon(self) -> None:
         self._known.data = None

@@ -143,7 +143,7 @@ class OptionForm(Vertical):
 
     def promise(self, text: str) -> None:
         """Say beside the buttons what will happen."""
-        self.query_one("#promise", Static).update(Content(text))
+        self.query_one("#promise", Static).update(Content(text), layout=False)
 
     # Explanation
 

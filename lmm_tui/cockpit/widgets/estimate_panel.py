@@ -65,12 +65,17 @@ class EstimatePanel(Widget):
     EstimatePanel { height: auto; }
     """
 
-    outlook: reactive[Outlook | None] = reactive(None, layout=True)
+    outlook: reactive[Outlook | None] = reactive(None)
     compact: reactive[bool] = reactive(False, layout=True)
 
     def __init__(self, *, compact: bool) -> None:
         super().__init__()
         self.set_reactive(EstimatePanel.compact, compact)
+
+    def watch_outlook(self) -> None:
+        """Other figures in as many lines move nothing."""
+        if self.render().get_height({}, max(self.size.width, 1)) != self.size.height:
+            self.refresh(layout=True)
 
     def render(self) -> Content:
         if self.outlook is None:
