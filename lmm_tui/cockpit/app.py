@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _FEEL_TERMINAL_EVERY_S = 0.5
 
+
 class CockpitApp(SettingsApp):
     """The cockpit of one run, with a list of all others.
 

@@ -63,12 +63,23 @@ def cure_of(verdict: Verdict | None, saved: list[int], lr: float | None) -> Cure
 
 
 def next_steps(view: RunView, cure: Cure | None, saved: list[int]) -> tuple[NextStep, ...]:
-    """What to offer in the header, the most useful first; none for a healthy live run."""
-    if view.log_format or (view.active and cure is None):
+    """What to offer in the header, the most useful first; none for a healthy run that trains."""
+    if view.log_format:
         return ()
     if cure is not None:
         return _cures(view, cure)
-    return _of_ended(view, saved)
+    if view.state == "paused":
+        return _of_paused(saved)
+    return () if view.active else _of_ended(view, saved)
+
+
+def _of_paused(saved: list[int]) -> tuple[NextStep, ...]:
+    again = NextStep("run.pause", tr("resume training"))
+    changed = NextStep("run.set", tr("change the learning rate"))
+    if not saved:
+        return again, changed
+    tuned = tr("fine-tune from step {step:,}", step=saved[-1])
+    return again, changed, NextStep("next.fork", tuned)
 
 
 def _cures(view: RunView, cure: Cure) -> tuple[NextStep, ...]:
@@ -93,9 +104,9 @@ def _of_ended(view: RunView, saved: list[int]) -> tuple[NextStep, ...]:
     complete = 0 < status.total_steps <= status.step
     lost = max(status.step - newest, 0)
     if complete:
-        resume = tr("train longer: {count:,} more steps", count=status.total_steps)
+        resume = tr("train longer: up to step {count:,}", count=2 * status.total_steps)
     elif lost:
-        resume = tr("resume from step {step:,}, loses {lost:,} steps", step=newest, lost=lost)
+        resume = tr("resume from step {step:,}, steps lost: {lost:,}", step=newest, lost=lost)
     else:
         resume = tr("resume from step {step:,}", step=newest)
     again = NextStep("next.resume", resume)

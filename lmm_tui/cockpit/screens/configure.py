@@ -18,6 +18,7 @@ from textual.widgets import Button, Input, Static
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
+from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run
 from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
@@ -34,6 +35,7 @@ from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promi
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, options
@@ -105,6 +107,7 @@ class ConfigureScreen(SettingsFiles):
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
         yield ScreenTabs("configure")
+        yield RunHeader()
         yield PageTabs()
         with Vertical(id="body"):
             yield OptionForm(self._config, id="form")
@@ -117,8 +120,14 @@ class ConfigureScreen(SettingsFiles):
         self.query_one("#outlook").border_title = tr("estimate")
         self._show_tabs()
         self._update()
+        tell_of_run(self.app, self.query_one(RunHeader))
+        self.set_interval(RUN_EVERY_S, self._tell_of_run)
         self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
+
+    def _tell_of_run(self) -> None:
+        if self.is_current:
+            tell_of_run(self.app, self.query_one(RunHeader))
 
     def on_resize(self, event: events.Resize) -> None:
         self.query_one(EstimatePanel).compact = event.size.width < WIDE

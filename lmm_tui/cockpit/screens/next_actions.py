@@ -48,7 +48,8 @@ class NextActions(RunCommands):
         view = self.session.view
         # A live run's step changes nothing: a checkpoint or a new learning rate is an event.
         seen = view.state, len(self.session.events), verdict
-        if (view.active and not _is_error(verdict)) or self.session.foreign:
+        at_work = view.active and view.state != "paused" and not _is_error(verdict)
+        if at_work or self.session.foreign:
             self._cure, self._offered_for, self._offered = None, None, ()
         elif seen != self._offered_for:
             run = self.session.run_dir
@@ -92,9 +93,9 @@ class NextActions(RunCommands):
             self.toast(tr("No checkpoint to resume from; f sets up a new run."), mark("resume"))
         elif 0 < status.total_steps <= status.step:
             question = tr(
-                "{name} is finished. Train {count:,} more steps?",
+                "{name} is finished. Train on, up to step {count:,}?",
                 name=view.info.name,
-                count=status.total_steps,
+                count=2 * status.total_steps,
             )
             choices = [Choice("longer", "y", mark("Train longer"))]
             dialog = ChoiceDialog(tr("train longer"), question, choices)
@@ -125,6 +126,10 @@ class NextActions(RunCommands):
             return
         stage = self.session.view.info.stage
         self._configure({"stage": _TUNED_AS.get(stage, stage)} if self._newest() else {}, None)
+
+    def start_before(self, step: int) -> None:
+        earlier = [saved for saved in saved_steps(self.session.run_dir) if saved < step]
+        self._configure({}, Cure(step, max(earlier, default=0), None))
 
     def _newest(self) -> Path | None:
         run = self.session.run_dir

@@ -22,6 +22,8 @@ from lmm_tui.terminal.safe_text import fit
 
 _STYLES = (("Traceback", "$text-error"), ("ERROR", "$text-error"), ("WARNING", "$text-warning"))
 
+_QUIET_LEVELS = ("DEBUG", "INFO")
+
 
 class LogView(ScrollView, can_focus=True):
     """Shows `path`; `show_only` filters its lines, `go_to` moves to one."""
@@ -212,9 +214,12 @@ class LogView(ScrollView, can_focus=True):
         left = int(self.scroll_offset.x)
         shown = fit(text[left:], width)
         content = Content.styled(shown, style) if style else Content(shown)
-        if (logged := line.logged) and logged[0] > left:
-            # What was printed comes first to the eye, not when our logger wrote a line.
-            content = content.stylize("dim", 0, logged[0] - left)
+        if logged := line.logged:
+            # What was printed comes first to the eye: events stand on the dashboard, too.
+            length, level = logged
+            content = content.stylize(
+                "dim", 0, len(shown) if level in _QUIET_LEVELS else max(length - left, 0)
+            )
         if self._wanted:
             lowered = shown.lower()
             at = lowered.find(self._wanted)

@@ -24,7 +24,7 @@ def diverged(at: int):
 
 def test_a_crashed_run_is_resumed_and_says_how_many_steps_that_loses() -> None:
     first = next_steps(view("crashed", 200), None, [40, 94])[0]
-    assert (first.key, first.text) == ("next.resume", "resume from step 94, loses 106 steps")
+    assert (first.key, first.text) == ("next.resume", "resume from step 94, steps lost: 106")
 
 
 def test_a_finished_run_is_used_or_trained_longer() -> None:
@@ -45,6 +45,12 @@ def test_without_a_checkpoint_before_it_the_learning_rate_is_what_can_be_changed
     cure = cure_of(diverged(88), [300], 3e-3)
     assert next_steps(view("running"), cure, [300])[0].key == "run.set"
     assert "same settings" in next_steps(view("stopped"), cure, [300])[0].text
+
+
+def test_a_paused_run_goes_on_is_changed_or_used() -> None:
+    keys = [step.key for step in next_steps(view("paused"), None, [40])]
+    assert keys == ["run.pause", "run.set", "next.fork"]
+    assert len(next_steps(view("paused"), None, [])) == 2
 
 
 def test_nothing_is_offered_for_a_healthy_live_run_or_a_log_of_another_program() -> None:
