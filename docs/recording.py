@@ -61,7 +61,7 @@ CAPTIONS = {
         "break": "L: let us break it: a learning rate a thousand times too high",
         "broken": "the loss rises",
         "verdict": "a red verdict, and the key that cures it",
-        "cure": "b: back to the last good checkpoint, learning rate / 3",
+        "cure": "b: back to the last good checkpoint and its learning rate",
         "well": "and on it learns",
     },
     "zh": {
@@ -73,7 +73,7 @@ CAPTIONS = {
         "break": "L：故意弄坏：学习率调高一千倍",
         "broken": "损失上升",
         "verdict": "红色的判断，以及治好它的按键",
-        "cure": "b：回到上一个好的检查点，学习率 / 3",
+        "cure": "b：回到上一个好的检查点和当时的学习率",
         "well": "继续学习",
     },
 }
@@ -136,7 +136,7 @@ async def _run(film: Recording, run: Reader) -> None:
         return any(event.kind == kind and event.time > after for event in run.events)
 
     await film.take("start", 1.2)
-    for reached in (10, 20, 32, 44, 60, 80):
+    for reached in (10, 20, 32, 44, 60):
         await film.until(lambda reached=reached: step() >= reached)
         await film.take("fall", 0.5)
     asked = time.time()
@@ -158,14 +158,13 @@ async def _run(film: Recording, run: Reader) -> None:
         await film.take("broken", 0.6)
     await film.until(lambda: "LR&#160;/&#160;3" in pilot.app.export_screenshot())
     await film.take("verdict", 3.0)
-    lost = step()
     await pilot.press("b")
-    await film.until(lambda: step() < lost)
+    await film.until(lambda: any(event.message.startswith("rollback") for event in run.events))
     back = step()
     await film.take("cure", 1.5)
-    for more in (12, 30, 50):
+    for more in (10, 25, 45):
         await film.until(lambda more=more: step() >= back + more)
-        await film.take("well", 1.0 if more < 50 else 3.0)
+        await film.take("well", 1.0 if more < 45 else 3.0)
 
 
 def drawn(svg: str, browser: str, folder: Path) -> Image.Image:

@@ -23,7 +23,8 @@ LEGEND = mark("loss (nats): green < 1, plain < 3, yellow < 5, red ≥ 5; grey is
 
 def rule_name(spike: KeptSpike) -> str:
     """What was noticed, in words."""
-    return clean(tr(spike.rule.replace("_", " ")))
+    words = spike.rule.replace("_", " ")
+    return clean(tr(words))
 
 
 def spike_heading(spike: KeptSpike) -> Text:

@@ -14,10 +14,10 @@ from lmm_tui.cockpit.screens.live_settings import current_settings
 from lmm_tui.cockpit.screens.run_commands import RunCommands
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.next_steps import (
-    LOWER_LR_BY,
     Cure,
     NextStep,
     cure_of,
@@ -54,7 +54,7 @@ class NextActions(RunCommands):
         elif seen != self._offered_for:
             run = self.session.run_dir
             saved, lr = saved_steps(run), current_settings(run).get("lr")
-            self._cure = cure_of(verdict, saved, lr)
+            self._cure = cure_of(verdict, saved, lr, read_history(run.events))
             self._offered_for = seen
             self._offered = next_steps(view, self._cure, saved)
         return self._offered
@@ -64,7 +64,7 @@ class NextActions(RunCommands):
         if cure is None:
             self.toast(tr("The run has not diverged; nothing to go back from."), mark("step back"))
         elif not self.session.view.active:
-            self._configure({} if cure.lr is None else {"optim.lr": cure.lr / LOWER_LR_BY}, cure)
+            self._configure({} if cure.lower is None else {"optim.lr": cure.lower}, cure)
         elif not cure.step:
             hint = tr("No checkpoint from before step {step:,}.", step=cure.before)
             self.toast(hint, mark("step back"), severe=True)
@@ -74,8 +74,8 @@ class NextActions(RunCommands):
     def _step_back(self, cure: Cure) -> Message:
         """Lower the learning rate first: a step between the two must not be taken with the old."""
         reply = Reply(True, "")
-        if cure.lr is not None:
-            reply = self.session.send("set", {"lr": cure.lr / LOWER_LR_BY})
+        if cure.lower is not None:
+            reply = self.session.send("set", {"lr": cure.lower})
         if reply.ok:
             reply = self.session.send("rollback", {"before": cure.before})
         return CommandDone("rollback", reply)

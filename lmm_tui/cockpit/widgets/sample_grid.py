@@ -89,14 +89,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Rows:
+class VisibleRows:
     """Which prompts are visible, and how many lines each has, a blank one included."""
 
     first: int
     heights: tuple[int, ...]
 
     @classmethod
-    def of(cls, wanted: Sequence[int], room: int, chosen: int) -> Rows:
+    def of(cls, wanted: Sequence[int], room: int, chosen: int) -> VisibleRows:
         """As many as fit around the chosen one; what one does not need is left to the others."""
         least = [min(lines, _HEIGHT) for lines in wanted]
         first = last = chosen
@@ -144,7 +144,7 @@ class SampleGrid(Widget, can_focus=True):
         self._prompt = 0
         self._step: int | None = None
         """None while the cursor is at the newest step."""
-        self._laid_out: tuple[object, Rows] | None = None
+        self._laid_out: tuple[object, VisibleRows] | None = None
 
     def show(self, book: SampleBook) -> None:
         """Show samples; call it again after an `add`."""
@@ -215,7 +215,7 @@ class SampleGrid(Widget, can_focus=True):
 
     # Rendering
 
-    def _window(self) -> tuple[Layout, int, Rows]:
+    def _window(self) -> tuple[Layout, int, VisibleRows]:
         """The layout, the index of the first visible step, and the visible prompts."""
         book = self._book
         layout = Layout.of(self.size.width, max(len(book.steps), 1))
@@ -225,7 +225,7 @@ class SampleGrid(Widget, can_focus=True):
         if self._laid_out is None or self._laid_out[0] != seen:
             steps = book.steps[left : left + layout.columns]
             wanted = [self._lines(prompt, steps, layout) for prompt in book.prompts]
-            rows = Rows.of(wanted, max(self.size.height - 1, 1), self._prompt)
+            rows = VisibleRows.of(wanted, max(self.size.height - 1, 1), self._prompt)
             self._laid_out = seen, rows
         return layout, left, self._laid_out[1]
 
@@ -326,5 +326,5 @@ if __name__ == "__main__":
     grid = SampleGrid("nothing yet")
     grid._book = demo
     print(grid._head(Layout.of(40, 1), demo.steps, 0, 40), grid._text("小兔子", 100))
-    assert Rows.of([2, 9, 3], 12, 0) == Rows(0, (2, 7, 3))
+    assert VisibleRows.of([2, 9, 3], 12, 0) == VisibleRows(0, (2, 7, 3))
     print("=== 自测通过 ===")
