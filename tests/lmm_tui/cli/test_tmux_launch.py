@@ -138,7 +138,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     # Configure: from the preset up to the name, which the estimate beside it takes up.
     tmux.wait_for("configuration", "estimate", "model size")
     tmux.press("Up", "Up")
-    tmux.wait_for("Name of the run")
+    tmux.wait_for("default unset · name")  # Below: it has the focus now.
     tmux.press("-l", "demo")
     tmux.wait_for("runs/demo", "--name demo")
     tmux.press("F5")
