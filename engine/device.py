@@ -142,6 +142,22 @@ def autocast(
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
+def compute_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of matrix products under the present autocast; None outside of one."""
+    on = torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if on else None
+
+
+def residual_dtype(device: torch.device) -> torch.dtype | None:
+    """The type of the activations between products where that is not autocast's choice.
+
+    bf16 on a GPU: autocast would keep them in fp32, with norms and additions at half the speed. Not
+    fp16, which has no room for their size, and not on a CPU, where nothing is gained.
+    """
+    found = compute_dtype(device)
+    return found if device.type != "cpu" and found == torch.bfloat16 else None
+
+
 def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """A loss scaler; for other precisions than fp16 it is disabled and changes nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -155,14 +171,6 @@ def logits_budget(device: torch.device) -> int:
     launch of kernels.
     """
     return 2**23 if device.type == "cpu" else 2**26
-
-
-def to_device(batch: np.ndarray, device: torch.device) -> Tensor:
-    """A host array as a tensor of `device`; the copy to a CUDA device does not wait for it."""
-    tensor = torch.from_numpy(batch)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def sort_rows(values: Tensor) -> Tensor:
@@ -245,7 +253,7 @@ def is_asynchronous(device: torch.device) -> bool:
 
 def fused_step_can_skip(device: torch.device) -> bool:
     """Whether fused optimisers support `found_inf`; those of MPS do not."""
-    return device.type == "cuda"
+    return device.type != "mps"
 
 
 def synchronize(device: torch.device) -> None:

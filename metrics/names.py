@@ -35,6 +35,13 @@ MEMORY = "system/memory_gb"
 CPU = "system/cpu_percent"
 GPU = "system/gpu_percent"
 GPU_MEMORY = "system/gpu_memory_gb"
+RANKS = "ranks/"
+SLOWEST_RANK = "ranks/slowest"
+SLOWEST_RANK_TIMES = "ranks/slowest_times"
+RANKS_WAITED = "ranks/waited"
+RANKS_MEMORY_SPREAD = "ranks/memory_spread"
+RANKS_THROTTLED = "ranks/throttled"
+RANKS_DIFFERING = "ranks/differing"
 
 OUTPUT_PROBES = (
     "entropy",
@@ -77,6 +84,12 @@ KNOWN: dict[str, MetricName] = {
     CPU: MetricName("CPU, %"),
     GPU: MetricName("GPU, %"),
     GPU_MEMORY: MetricName("GPU memory, GB"),
+    SLOWEST_RANK: MetricName("slowest rank"),
+    SLOWEST_RANK_TIMES: MetricName("slowest rank / median", better="lower"),
+    RANKS_WAITED: MetricName("waited for ranks, share", better="lower"),
+    RANKS_MEMORY_SPREAD: MetricName("memory spread of ranks, share", better="lower"),
+    RANKS_THROTTLED: MetricName("throttled ranks", better="lower"),
+    RANKS_DIFFERING: MetricName("ranks with other weights", better="lower"),
     VAL_LOSS: MetricName("val loss", "nats", better="lower"),
     VAL_PPL: MetricName("val perplexity", log=True, better="lower"),
     VAL_BITS_PER_BYTE: MetricName("bits/byte", "bits", better="lower"),

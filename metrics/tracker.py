@@ -23,7 +23,7 @@ from lmm_tui.message import os_reason
 from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
-from lmm_tui.metrics.writers.line_file import LineFile
+from lmm_tui.metrics.writers.line_file import LineFile, NoFile
 from lmm_tui.metrics.writers.mirror import Mirror
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
 
@@ -59,20 +59,21 @@ class TrainingTracker:
 
     def __init__(
         self,
-        log_dir: Path | str,
+        log_dir: Path | str | None,
         *,
         tensorboard: bool = True,
         ema_beta: float = 0.98,
         clip_window: int = CLIP_WINDOW,
         likelihood: bool = True,
     ) -> None:
-        """Open the record in `log_dir`, or append to it.
+        """Open the record in `log_dir`, or append to it; None: nothing is written.
 
         `ema_beta` smooths the train loss, `clip_window` is in steps. `likelihood=False`: the loss
         is not in nats per token, so no perplexity is derived. Raises TrackerError if the directory
         cannot be written to.
         """
-        self.log_dir = Path(log_dir).absolute()  # The script may change its directory.
+        # The script may change its directory.
+        self.log_dir = Path(log_dir or ".").absolute()
         self.step = 0
         """The step committed last."""
         self.tokens = 0
@@ -84,9 +85,11 @@ class TrainingTracker:
         self._train_losses: list[Scalar] = []
         self._norms: list[tuple[Scalar, float]] = []
         self._last_row: dict[str, float] = {}
+        self._file: LineFile | NoFile = NoFile()
         try:
-            make_private(self.log_dir)
-            self._file = LineFile(self.log_dir / METRICS_FILE)
+            if log_dir is not None:
+                make_private(self.log_dir)
+                self._file = LineFile(self.log_dir / METRICS_FILE)
         except OSError as error:
             raise TrackerError(
                 "{log_dir}: cannot be written ({error}); choose another log_dir",
@@ -94,7 +97,7 @@ class TrainingTracker:
                 error=os_reason(error),
             ) from None
         self._mirrors: list[Mirror] = []
-        if tensorboard:
+        if tensorboard and log_dir is not None:
             self._mirrors.append(TensorBoardMirror(self.log_dir / TENSORBOARD_DIR))
 
     def add_mirror(self, mirror: Mirror) -> None:

@@ -7,15 +7,34 @@ passes the index.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.token_store import TokenStore
 
-IdsAndLabels = tuple[NDArray[np.int64], NDArray[np.int64]]
+Ids = NDArray[np.integer[Any]]
+
+
+class Blocks(NamedTuple):
+    """A micro-batch of plain text: each row has the inputs and, one later, what to predict."""
+
+    tokens: Ids
+    """(B, T + 1), a copy in the type of the token store: 2 or 4 bytes each."""
+
+    @property
+    def ids(self) -> Ids:
+        """(B, T)."""
+        return self.tokens[:, :-1]
+
+    @property
+    def labels(self) -> Ids:
+        """(B, T): labels[i, t] is the token after ids[i, t]."""
+        return self.tokens[:, 1:]
 
 
 class Batches:
@@ -40,39 +59,34 @@ class Batches:
         self._batch_size = batch_size
         self._order = Order(self.blocks, seed)
         # Views of the memory-mapped file: only the pages of a batch are ever read.
-        used = self.blocks * seq_len
-        self._inputs = store.ids[:used].reshape(self.blocks, seq_len)
-        self._labels = store.ids[1 : used + 1].reshape(self.blocks, seq_len)
+        self._rows_of = sliding_window_view(store.ids, seq_len + 1)[::seq_len]
 
     @property
     def epoch(self) -> float:
         """Micro-batches per epoch."""
         return self.blocks / self._batch_size
 
-    def get(self, index: int) -> IdsAndLabels:
-        """Micro-batch `index` (any from 0 on): ids and labels, (batch_size, seq_len) each.
-
-        labels[i, t] is the token after ids[i, t]; both are contiguous copies.
-        """
+    def get(self, index: int) -> Blocks:
+        """Micro-batch `index` (any from 0 on), with `batch_size` rows."""
         return self._rows(self._order.take(index, self._batch_size))
 
-    def pick(self, places: NDArray[np.int64]) -> IdsAndLabels:
+    def pick(self, places: NDArray[np.int64]) -> Blocks:
         """The blocks at increasing places of the endless order."""
         return self._rows(self._order.at(places))
 
-    def once(self, count: int) -> Iterator[IdsAndLabels]:
+    def once(self, count: int) -> Iterator[Blocks]:
         """The first `count` blocks of the text, or all, each once; the last batch may be small."""
         return map(self._rows, slices(min(count, self.blocks), self._batch_size))
 
-    def _rows(self, chosen: slice | NDArray[np.int64]) -> IdsAndLabels:
-        return self._inputs[chosen].astype(np.int64), self._labels[chosen].astype(np.int64)
+    def _rows(self, chosen: slice | NDArray[np.int64]) -> Blocks:
+        return Blocks(self._rows_of[chosen].copy())
 
 
 if __name__ == "__main__":
     numbers = np.arange(101, dtype=np.uint16)
     end = np.array([101])
     batches = Batches(TokenStore(numbers, end, end, 101, ""), seq_len=10, batch_size=4, seed=0)
-    ids, labels = batches.get(7)
-    print(ids[:, 0], labels[:, 0], [len(rows) for rows, _ in batches.once(9)])
-    assert (labels == ids + 1).all()
+    rows = batches.get(7)
+    print(rows.ids[:, 0], rows.labels[:, 0], [len(part.tokens) for part in batches.once(9)])
+    assert (rows.labels == rows.ids + 1).all()
     print("=== 自测通过 ===")

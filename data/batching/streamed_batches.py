@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from lmm_tui.data.batching.batches import IdsAndLabels
+from lmm_tui.data.batching.batches import Blocks, Ids
 from lmm_tui.data.errors import DataError
 
 WINDOW = 1024
@@ -28,7 +29,7 @@ class Tokens(Protocol):
 
     def wait(self, tokens: int) -> bool: ...
 
-    def read(self, start: int, stop: int) -> NDArray[np.int64]: ...
+    def read(self, start: int, stop: int) -> Ids: ...
 
 
 class StreamedBatches:
@@ -41,14 +42,13 @@ class StreamedBatches:
         self._seed, self._first = seed, held_out * seq_len
         self._orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
 
-    def get(self, index: int) -> IdsAndLabels:
+    def get(self, index: int) -> Blocks:
         """Micro-batch `index` (any from 0 on); waits for its tokens."""
         start = index * self._batch_size
         rows = [self._row(place) for place in range(start, start + self._batch_size)]
-        both = np.stack(rows)
-        return np.ascontiguousarray(both[:, :-1]), np.ascontiguousarray(both[:, 1:])
+        return Blocks(np.stack(rows))
 
-    def _row(self, place: int) -> NDArray[np.int64]:
+    def _row(self, place: int) -> Ids:
         epoch = 0
         window, size = place // WINDOW, WINDOW
         if not self._tokens.wait(self._first + (window + 1) * WINDOW * self._seq_len + 1):
@@ -91,28 +91,26 @@ class HeldOut:
                 total=tokens.total,
                 seq_len=2 * seq_len + 1,
             )
-        self._ids = tokens.read(0, self.blocks * seq_len + 1)
-        self._seq_len, self._batch_size = seq_len, batch_size
+        ids = tokens.read(0, self.blocks * seq_len + 1)
+        self._rows_of = sliding_window_view(ids, seq_len + 1)[::seq_len]
+        self._batch_size = batch_size
 
     @property
     def epoch(self) -> float:
         return self.blocks / self._batch_size
 
-    def get(self, index: int) -> IdsAndLabels:
+    def get(self, index: int) -> Blocks:
         start = index * self._batch_size % self.blocks
         return self._rows(start, min(start + self._batch_size, self.blocks))
 
-    def once(self, count: int) -> Iterator[IdsAndLabels]:
+    def once(self, count: int) -> Iterator[Blocks]:
         """At most `count` sequences, each once."""
         last = min(count, self.blocks)
         for start in range(0, last, self._batch_size):
             yield self._rows(start, min(start + self._batch_size, last))
 
-    def _rows(self, first: int, last: int) -> IdsAndLabels:
-        shape = (last - first, self._seq_len)
-        start, stop = first * self._seq_len, last * self._seq_len
-        inputs, labels = self._ids[start:stop], self._ids[start + 1 : stop + 1]
-        return inputs.reshape(shape).copy(), labels.reshape(shape).copy()
+    def _rows(self, first: int, last: int) -> Blocks:
+        return Blocks(self._rows_of[first:last].copy())
 
 
 if __name__ == "__main__":
@@ -127,7 +125,7 @@ if __name__ == "__main__":
             return np.arange(start, stop)
 
     demo = StreamedBatches(Whole(), seq_len=10, batch_size=4, seed=0, held_out=100)
-    ids, labels = demo.get(3)
-    print(ids[:, 0], HeldOut(Whole(), 10, 4).blocks)
-    assert (labels == ids + 1).all() and ids.min() >= 1000
+    rows = demo.get(3)
+    print(rows.ids[:, 0], HeldOut(Whole(), 10, 4).blocks)
+    assert (rows.labels == rows.ids + 1).all() and rows.ids.min() >= 1000
     print("=== 自测通过 ===")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +78,12 @@ class TokenStream:
                 raise self._error
             return self._there >= tokens
 
-    def read(self, start: int, stop: int) -> NDArray[np.int64]:
+    def read(self, start: int, stop: int) -> NDArray[np.integer[Any]]:
         """Tokens that were waited for."""
         assert self._file is not None
         width = self._kind.itemsize
         raw = os.pread(self._file, (stop - start) * width, HEADER_SIZE + start * width)
-        return np.frombuffer(raw, self._kind).astype(np.int64)
+        return np.frombuffer(raw, self._kind)
 
     def opened(self, descriptor: int) -> None:
         """Read from a copy of this descriptor from now on."""

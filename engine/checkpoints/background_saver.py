@@ -44,11 +44,10 @@ class BackgroundSaver:
         self._step = -1
         self._late = False
 
-    def begin(self, step: int, take: Callable[[], Snapshot], retention: Retention) -> None:
-        """Copy the state with `take` and write it in the background; waits for the previous one."""
-        self.settle()
+    def begin(self, step: int, snapshot: Snapshot, retention: Retention) -> None:
+        """Write a copy of the state in the background, after the previous one."""
         self._step = step
-        self._last = self._thread.submit(self._save, take(), retention)
+        self._last = self._thread.submit(self._save, snapshot, retention)
 
     def adopt(self, step: int, path: Path) -> None:
         """Treat `path` as the checkpoint of `step`."""
@@ -106,7 +105,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         saver = BackgroundSaver(place, (), lambda: None, lambda step, outcome: None)
-        saver.begin(1, lambda: Snapshot.take(CheckpointState(1, 0, "x"), {}, {}), Retention(last=1))
+        saver.begin(1, Snapshot.take(CheckpointState(1, 0, "x"), {}, {}), Retention(last=1))
         print(saver.wait().name, saver.has(1))
         saver.close()
     print("=== 自测通过 ===")

@@ -23,7 +23,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import files_below, list_folder, read_bytes, reading, replace_text
 from lmm_tui.message import Message, os_reason
 
-FORMAT = 2
+FORMAT = 3
 """Format 1 had no checksums."""
 
 STATE = "state.json"

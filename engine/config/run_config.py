@@ -22,6 +22,7 @@ from lmm_tui.engine.config.sections.lora_config import LoraConfig
 from lmm_tui.engine.config.sections.model_config import ModelConfig
 from lmm_tui.engine.config.sections.notify_config import NotifyConfig
 from lmm_tui.engine.config.sections.optim_config import OptimConfig
+from lmm_tui.engine.config.sections.parallel_config import ParallelConfig
 from lmm_tui.engine.config.sections.probe_config import ProbeConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.train_config import TrainConfig
@@ -59,6 +60,7 @@ class RunConfig(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)

@@ -22,7 +22,7 @@ _AT_START = (
     "grpo.rewards",
     "grpo.weights",
 )
-_AT_START_SECTIONS = ("health.", "notify.")
+_AT_START_SECTIONS = ("health.", "notify.", "parallel.")
 _CHANGEABLE = (
     *_AT_START,
     "train.steps",

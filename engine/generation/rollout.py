@@ -46,17 +46,20 @@ def rollout(
     seed: int,
     stop_ids: Collection[int],
     parts: int = 1,
+    skip: int = 0,
 ) -> Rollouts:
     """Sample `samples` completions of each prompt, of up to `max_tokens` tokens.
 
     `temperature` and `top_p` as in `engine.generation.generate.draw`. Equal seeds give equal
     completions, whatever prompts follow, and in however many `parts` they are sampled to save
-    memory. Raises GenerateError for an empty prompt, for one that leaves no room for its
-    completion, and for logits that are not finite.
+    memory. With `skip` the completions are those that stand after so many in a longer list.
+    Raises GenerateError for an empty prompt, for one that leaves no room for its completion, and
+    for logits that are not finite.
     """
     _check(prompts, max_tokens, model.shape.max_positions)
     rows = len(prompts) * samples
-    uniforms_NxT = torch.rand(rows, max_tokens, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    uniforms_NxT = torch.rand(skip + rows, max_tokens, generator=generator)[skip:]
     prompt_of_N = torch.arange(len(prompts)).repeat_interleave(samples)
     size = -(-rows // parts)
     completions = Rollouts([], [], [])

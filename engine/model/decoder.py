@@ -9,14 +9,19 @@ F MLP width, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.device import compute_dtype, residual_dtype
 from lmm_tui.engine.model.kv_cache import KVCache
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
 from lmm_tui.engine.model.self_attention import Attention, Mask, rotary_tables, segment_mask
 
@@ -38,6 +43,9 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
+    compiled: Callable[..., Tensor] | None = None
+    """`compute`, compiled. Not the module: hooks on it stay outside of the graph."""
+
     def __init__(self, shape: ModelShape, layer: int) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_eps)
@@ -46,6 +54,18 @@ class Layer(nn.Module):
         self.mlp = MLP(shape)
 
     def forward(
+        self,
+        x_BxTxD: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Mask,
+        cache: KVCache | None,
+        compiled: bool = False,
+    ) -> Tensor:
+        run = self.compiled if compiled and self.compiled is not None else self.compute
+        return run(x_BxTxD, cos, sin, mask, cache)
+
+    def compute(
         self, x_BxTxD: Tensor, cos: Tensor, sin: Tensor, mask: Mask, cache: KVCache | None
     ) -> Tensor:
         x_BxTxD = x_BxTxD + self.self_attn(self.input_layernorm(x_BxTxD), cos, sin, mask, cache)
@@ -67,25 +87,50 @@ class Backbone(nn.Module):
         cos, sin = rotary_tables(shape)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        self.compiled = False
+        self.recompute = False
+        """Whether activations inside of a layer are computed again in the backward pass."""
 
     def forward(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
+        eager: bool = False,
+    ) -> Tensor:
+        """With `eager` nothing is compiled."""
+        kind = ids_BxT.device.type
+        dtype = residual_dtype(ids_BxT.device)
+        # Autocast would keep the residual stream in fp32 and cast it for each product anew.
+        with nullcontext() if dtype is None else torch.autocast(kind, enabled=False):
+            return self._hidden(ids_BxT, positions, cache, segments, eager, dtype)
+
+    def _hidden(
+        self,
+        ids_BxT: Tensor,
+        positions: Tensor | None,
+        cache: KVCache | None,
+        segments: Segments | None,
+        eager: bool,
+        dtype: torch.dtype | None,
     ) -> Tensor:
         new = ids_BxT.shape[1]
+        compiled = self.compiled and not eager
         where = slice(new) if cache is None else cache.positions(new)
         mask: Mask = None if cache is None else cache.mask(new)
         if positions is not None:
             where = positions
-        if segments_BxT is not None:
-            mask = segment_mask(segments_BxT)
+        if segments is not None:
+            mask = segment_mask(segments, dtype, compiled)
         cos, sin = self.cos[where].unsqueeze(-2), self.sin[where].unsqueeze(-2)
         x_BxTxD = self.embed_tokens(ids_BxT)
+        if dtype is not None:
+            x_BxTxD = x_BxTxD.to(dtype)
+        again = self.recompute and torch.is_grad_enabled()
         for layer in self.layers:
-            x_BxTxD = layer(x_BxTxD, cos, sin, mask, cache)
+            about = (x_BxTxD, cos, sin, mask, cache, compiled)
+            x_BxTxD = checkpoint(layer, *about, use_reentrant=False) if again else layer(*about)
         if cache is not None:
             cache.length += new
         return self.norm(x_BxTxD)
@@ -122,28 +167,36 @@ class Decoder(LanguageModel):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         assert cache is None or isinstance(cache, KVCache)
-        return self.model.forward(ids_BxT, positions, cache, segments_BxT)
+        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments, eager=True)
+        return hidden_BxTxD
 
     def _backbone(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None,
         cache: Cache | None,
-        segments_BxT: Tensor | None,
+        segments: Segments | None,
     ) -> Tensor:
-        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments_BxT)
+        hidden_BxTxD: Tensor = self.model(ids_BxT, positions, cache, segments)
         return hidden_BxTxD
 
     def new_cache(
         self, batch: int, capacity: int, device: torch.device, starts_B: Tensor | None = None
     ) -> KVCache:
-        return KVCache(self.shape, batch, capacity, device, starts_B)
+        dtype = compute_dtype(device) or self.head_weight.dtype
+        return KVCache(self.shape, batch, capacity, device, starts_B, dtype)
 
     def compile_backbone(self) -> None:
-        self.model.compile()
+        self.model.compiled = True
+        for layer in self.model.layers:
+            assert isinstance(layer, Layer)
+            layer.compiled = torch.compile(layer.compute, fullgraph=True, dynamic=False)
+
+    def recompute_activations(self) -> None:
+        self.model.recompute = True
 
     def blank(self) -> Decoder:
         return Decoder(self.shape)

@@ -7,7 +7,6 @@ honoured in both. Dimensions in names are those of `engine.model.decoder`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,14 +27,6 @@ class Packing:
     lengths: list[int] | None = None
     """Of the sequences in the one row that all rows were joined to."""
     segments_BxT: Tensor | None = None
-
-
-def lengths_of(segments_BxT: Tensor) -> list[int]:
-    """The lengths of the segments, row after row; waits for the device."""
-    first_BxT = torch.ones_like(segments_BxT, dtype=torch.bool)
-    first_BxT[:, 1:] = segments_BxT[:, 1:] != segments_BxT[:, :-1]
-    starts = [*first_BxT.flatten().nonzero().flatten().tolist(), segments_BxT.numel()]
-    return [end - start for start, end in pairwise(starts)]
 
 
 def attention(
@@ -156,7 +147,7 @@ if __name__ == "__main__":
     segments_BxT = torch.tensor([[1, 1, 2, 2, 2, 3], [1, 1, 1, 1, 2, 2]])
     q, k, v = torch.randn(3, 2, 4, 6, 8)
     joined = [x.transpose(0, 1).flatten(1, 2).unsqueeze(0) for x in (q, k, v)]
-    lengths = lengths_of(segments_BxT)
+    lengths = [2, 3, 1, 4, 2]
     for window, softcap in ((None, None), (2, None), (2, 30.0)):
         about: dict[str, Any] = {"sliding_window": window, "softcap": softcap}
         by_mask, _ = attention(

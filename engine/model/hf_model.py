@@ -20,15 +20,17 @@ from torch import Tensor, nn
 
 from lmm_tui.engine.model import hf_attention
 from lmm_tui.engine.model.foreign_shape import ForeignShape, foreign_shape
-from lmm_tui.engine.model.hf_attention import Packing, UnknownAttention, lengths_of
+from lmm_tui.engine.model.hf_attention import Packing, UnknownAttention
 from lmm_tui.engine.model.hf_cache import HfCache
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.router_loss import router_loss
+from lmm_tui.engine.transfer import to_device
 
 _TOLERANCE = 1e-4
 """How far logits may differ, as a share of the largest, that are computed in two ways."""
 
-Hidden = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+Hidden = Callable[[Tensor, Tensor | None, Segments], Tensor]
 """(ids, positions, segments) -> last hidden states of packed rows."""
 
 
@@ -96,11 +98,11 @@ class HfModel(LanguageModel):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         assert cache is None or isinstance(cache, HfCache)
-        if segments_BxT is not None:
-            return self._read_packed(ids_BxT, positions, segments_BxT)
+        if segments is not None:
+            return self._read_packed(ids_BxT, positions, segments)
         try:
             return self._read(ids_BxT, positions, cache)
         except UnknownAttention:
@@ -131,6 +133,11 @@ class HfModel(LanguageModel):
     def compile_backbone(self) -> None:
         self._compiled = self.packs_by_mask = True
         self._base.compile()
+
+    def recompute_activations(self) -> None:
+        if not self.hf.supports_gradient_checkpointing:
+            raise NotImplementedError
+        self.hf.gradient_checkpointing_enable({"use_reentrant": False})
 
     def blank(self) -> HfModel:
         return HfModel(self.hf.config)
@@ -198,12 +205,10 @@ class HfModel(LanguageModel):
         hidden_BxTxD: Tensor = found.last_hidden_state
         return hidden_BxTxD
 
-    def _read_packed(
-        self, ids_BxT: Tensor, positions: Tensor | None, segments_BxT: Tensor
-    ) -> Tensor:
+    def _read_packed(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
         if self._packed is None:
             self._packed = self._find_packing()
-        return self._packed(ids_BxT, _rows(positions), segments_BxT)
+        return self._packed(ids_BxT, _rows(positions), segments)
 
     def _find_packing(self) -> Hidden:
         """The fastest way to read packed rows that gives what single sequences give."""
@@ -214,7 +219,8 @@ class HfModel(LanguageModel):
             first = ids.shape[1] // 2
             packed = ids.reshape(1, -1)
             lengths = torch.tensor([first, ids.numel() - first], device=ids.device)
-            segments = torch.arange(2, device=ids.device).repeat_interleave(lengths).unsqueeze(0)
+            numbers = torch.arange(2, device=ids.device).repeat_interleave(lengths).unsqueeze(0)
+            segments = Segments.of(numbers)
             positions = torch.cat([torch.arange(int(n), device=ids.device) for n in lengths])
             wanted = torch.cat([self.read(packed[:, :first]), self.read(packed[:, first:])], dim=1)
             for way in ways:
@@ -226,38 +232,37 @@ class HfModel(LanguageModel):
             f"a {self.hf.config.model_type} model cannot keep packed sequences apart"
         )
 
-    def _joined(self, ids_BxT: Tensor, positions: Tensor | None, segments_BxT: Tensor) -> Tensor:
+    def _joined(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
         """All rows as one, and attention within each sequence: nothing is computed to be masked."""
         hidden_1xNxD = self._hidden(
             ids_BxT.reshape(1, -1),
-            (segments_BxT > 0).flatten(),
+            segments.text.rows_N,
             position_ids=None if positions is None else positions.reshape(1, -1),
             attention_mask=_no_mask(ids_BxT),
-            packing=Packing(lengths_of(segments_BxT)),
+            packing=Packing(segments.flat),
         )
         return hidden_1xNxD.view(*ids_BxT.shape, -1)
 
-    def _masked(self, ids_BxT: Tensor, positions: Tensor | None, segments_BxT: Tensor) -> Tensor:
+    def _masked(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
         return self._hidden(
             ids_BxT,
-            (segments_BxT > 0).flatten(),
+            segments.text.rows_N,
             position_ids=positions,
             attention_mask=_no_mask(ids_BxT),
-            packing=Packing(segments_BxT=segments_BxT),
+            packing=Packing(segments_BxT=segments.numbers_BxT),
         )
 
-    def _one_by_one(
-        self, ids_BxT: Tensor, positions: Tensor | None, segments_BxT: Tensor
-    ) -> Tensor:
+    def _one_by_one(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
         """A row for each sequence, padded on the right, which a causal model does not see."""
-        lengths = lengths_of(segments_BxT)
+        lengths = segments.flat
         rows = [
             nn.utils.rnn.pad_sequence(list(x.flatten().split(lengths)), batch_first=True)
-            for x in (ids_BxT, segments_BxT)
+            for x in (ids_BxT, segments.numbers_BxT)
         ]
         hidden_SxLxD = self._hidden(rows[0], (rows[1] > 0).flatten())
         text_SxL = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
-        return hidden_SxLxD[text_SxL.to(ids_BxT.device)].view(*ids_BxT.shape, -1)
+        places_N = to_device(text_SxL.flatten().nonzero().squeeze(1), ids_BxT.device)
+        return hidden_SxLxD.flatten(0, 1).index_select(0, places_N).view(*ids_BxT.shape, -1)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:

@@ -22,10 +22,11 @@ class KVCache:
         capacity: int,
         device: torch.device,
         starts_B: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         size = (shape.num_layers, batch, shape.num_kv_heads, capacity, shape.head_dim)
-        self.keys = torch.empty(size, device=device)
-        self.values = torch.empty(size, device=device)
+        self.keys = torch.empty(size, device=device, dtype=dtype)
+        self.values = torch.empty(size, device=device, dtype=dtype)
         self.starts_B = starts_B
         self.length = 0
 

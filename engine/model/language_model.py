@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.model.layout import Segments
 
 HeadAdapter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(hidden states, head) -> both with more columns, the same ones."""
@@ -69,7 +70,7 @@ class LanguageModel(nn.Module, ABC):
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """As `backbone`, never compiled."""
 
@@ -87,6 +88,11 @@ class LanguageModel(nn.Module, ABC):
     def compile_backbone(self) -> None:
         """Compile what `backbone` runs."""
 
+    def recompute_activations(self) -> None:
+        """Compute activations inside of a layer again in the backward pass: less memory, a third
+        more work. Raises NotImplementedError where the model cannot."""
+        raise NotImplementedError
+
     def without_dropout(self) -> None:
         """Switch dropout off, for losses that compare two passes of the same tokens."""
 
@@ -99,24 +105,23 @@ class LanguageModel(nn.Module, ABC):
         ids_BxT: Tensor,
         positions: Tensor | None,
         cache: Cache | None,
-        segments_BxT: Tensor | None,
+        segments: Segments | None,
     ) -> Tensor:
-        return self.read(ids_BxT, positions, cache, segments_BxT)
+        return self.read(ids_BxT, positions, cache, segments)
 
     def backbone(
         self,
         ids_BxT: Tensor,
         positions: Tensor | None = None,
         cache: Cache | None = None,
-        segments_BxT: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """Last hidden states (B, T, D) of token ids (B, T).
 
-        `positions`, (T,) or (B, T), continue those of the cache by default. With `segments_BxT`,
-        the number of the packed sequence that each token belongs to, a token attends to its own
-        sequence only.
+        `positions`, (T,) or (B, T), continue those of the cache by default. With `segments`, the
+        packed sequences of each row, a token attends to its own sequence only.
         """
-        hidden_BxTxD = self._backbone(ids_BxT, positions, cache, segments_BxT)
+        hidden_BxTxD = self._backbone(ids_BxT, positions, cache, segments)
         if self._watcher is not None:
             self._watcher(hidden_BxTxD.detach())
         return hidden_BxTxD
@@ -143,9 +148,14 @@ class LanguageModel(nn.Module, ABC):
         """Logits (B, T, V)."""
         return capped(F.linear(*self.projection(hidden_BxTxD)), self.softcap)
 
-    def forward(self, ids_BxT: Tensor) -> Tensor:
-        """Logits (B, T, V) of token ids (B, T); `engine.model.loss` avoids them."""
-        return self.head(self.backbone(ids_BxT))
+    def forward(self, given: Any) -> Any:
+        """Logits (B, T, V) of token ids (B, T), or what a function of the model returns.
+
+        A loss is given as a function, for it avoids the logits of all tokens
+        (`engine.model.loss`), and what is wrapped around `__call__`, as several ranks have it,
+        has to see all that it reads.
+        """
+        return self.head(self.backbone(given)) if isinstance(given, Tensor) else given(self)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.engine.device import logits_budget
-
-IGNORE = -100
-"""The label of a position that has nothing to predict."""
+from lmm_tui.engine.model.layout import Counted
 
 
 def loss_sum(
@@ -26,14 +24,15 @@ def loss_sum(
     head_weight_VxD: Tensor,
     labels_BxT: Tensor,
     softcap: float | None = None,
+    counted: Counted | None = None,
 ) -> Tensor:
     """Sum of -log p(label) in nats over labels != IGNORE; a scalar, fp32, differentiable once.
 
-    `labels_BxT` are already shifted. Only labelled rows are multiplied with the head matrix; to
-    find them is the one wait for the device here. Under autocast the products have its dtype, the
-    softmax is fp32.
+    `labels_BxT` are already shifted. Only the `counted` ones are multiplied with the head matrix;
+    where those are not given, the device is asked for them, here and in the functions below. Under
+    autocast the products have its dtype, the softmax is fp32.
     """
-    hidden_NxD, labels_N, _ = _labelled(hidden_BxTxD, labels_BxT)
+    hidden_NxD, labels_N, _ = _labelled(hidden_BxTxD, labels_BxT, counted)
     if torch.is_grad_enabled():
         return _LossAndGradients.apply(hidden_NxD, head_weight_VxD, labels_N, softcap)
     return _nll(hidden_NxD, head_weight_VxD, labels_N, softcap).sum()
@@ -45,10 +44,13 @@ def token_nll(
     head_weight_VxD: Tensor,
     labels_BxT: Tensor,
     softcap: float | None = None,
+    counted: Counted | None = None,
 ) -> Tensor:
     """-log p(label) in nats at each position, fp32 (B, T); zero where the label is IGNORE."""
-    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT, counted)
     nll_N = _nll(hidden_NxD, head_weight_VxD, labels_N, softcap)
+    if rows_N is None:
+        return nll_N.view_as(labels_BxT)
     return nll_N.new_zeros(labels_BxT.numel()).index_copy_(0, rows_N, nll_N).view_as(labels_BxT)
 
 
@@ -58,16 +60,17 @@ def token_log_probs(
     labels_BxT: Tensor,
     temperature: float = 1.0,
     softcap: float | None = None,
+    counted: Counted | None = None,
 ) -> LogProbs:
     """log p of each counted label, differentiable, for losses that weight tokens individually.
 
     Of softmax(logits / temperature). The logits of a chunk are recomputed in the backward pass.
     """
-    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT, counted)
     log_p_N, entropy_N = _TokenLogProbs.apply(
         hidden_NxD, head_weight_VxD, labels_N, temperature, softcap
     )
-    return LogProbs(log_p_N, entropy_N, rows_N)
+    return LogProbs(log_p_N, entropy_N, _every(rows_N, labels_N))
 
 
 Cost = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -75,13 +78,18 @@ Cost = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def chunked_loss(
-    cost: Cost, hidden_BxTxD: Tensor, head_weight_VxD: Tensor, labels_BxT: Tensor
+    cost: Cost,
+    hidden_BxTxD: Tensor,
+    head_weight_VxD: Tensor,
+    labels_BxT: Tensor,
+    counted: Counted | None = None,
 ) -> Tensor:
     """The sums (K,) of any cost over the counted labels, in chunks; the first one differentiable.
 
     Gradients come from autograd chunk by chunk, so only one chunk's logits exist at a time.
     """
-    hidden_NxD, labels_N, rows_N = _labelled(hidden_BxTxD, labels_BxT)
+    hidden_NxD, labels_N, chosen_N = _labelled(hidden_BxTxD, labels_BxT, counted)
+    rows_N = _every(chosen_N, labels_N)
     if not torch.is_grad_enabled():
         parts = [
             cost(hidden_NxD[rows], head_weight_VxD, labels_N[rows], rows_N[rows])
@@ -224,13 +232,20 @@ class _LossAndGradients(torch.autograd.Function):
         return grad_hidden_NxD * grad_total, scaled, None, None
 
 
-def _labelled(hidden_BxTxD: Tensor, labels_BxT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states and labels of the labelled positions, and where these are in B * T."""
+def _labelled(
+    hidden_BxTxD: Tensor, labels_BxT: Tensor, counted: Counted | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Hidden states and labels of the counted positions, and where these are in B * T; None: all
+    of them."""
     hidden_MxD, labels_M = hidden_BxTxD.flatten(0, 1), labels_BxT.flatten()
-    rows_N = (labels_M != IGNORE).nonzero().squeeze(1)
-    if len(rows_N) == len(labels_M):
-        return hidden_MxD, labels_M, rows_N
-    return hidden_MxD.index_select(0, rows_N), labels_M[rows_N], rows_N
+    rows_N = (Counted.of(labels_BxT) if counted is None else counted).rows_N
+    if rows_N is None:
+        return hidden_MxD, labels_M, None
+    return hidden_MxD.index_select(0, rows_N), labels_M.index_select(0, rows_N), rows_N
+
+
+def _every(rows_N: Tensor | None, labels_N: Tensor) -> Tensor:
+    return torch.arange(len(labels_N), device=labels_N.device) if rows_N is None else rows_N
 
 
 def _logits(hidden_NxD: Tensor, weight_VxD: Tensor, softcap: float | None) -> Tensor:
@@ -274,7 +289,7 @@ def _softmax_dtype(compute: torch.dtype) -> torch.dtype:
 if __name__ == "__main__":
     hidden, head = torch.randn(2, 9, 16), torch.randn(32, 16)
     labels = torch.randint(0, 32, (2, 9))
-    labels[0, :4] = IGNORE
+    labels[0, :4] = -100
     found = loss_sum(hidden, head, labels).item()
     print(found, "nats over", (labels >= 0).sum().item(), "labels")
     print("=== 自测通过 ===")

@@ -18,6 +18,10 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         pass
 
+    def forward(self, x: Tensor) -> Tensor:
+        """In the type of `x`: activations in bf16 stay so, whatever the weights are kept in."""
+        return F.linear(x, self.weight.to(x.dtype))
+
 
 class RMSNorm(nn.Module):
     """x / rms(x) * weight over the last dimension (arXiv 1910.07467)."""
@@ -33,7 +37,10 @@ class RMSNorm(nn.Module):
                 return (x * _rms_scale(x, self.eps)).mul_(self.weight)
             y: Tensor = _RMSNormOnCPU.apply(x, self.weight, self.eps)
             return y
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        weight = self.weight
+        if not torch.is_autocast_enabled(x.device.type):
+            weight = weight.to(x.dtype)  # Torch's one kernel wants one type; it adds up in fp32.
+        return F.rms_norm(x, weight.shape, weight, self.eps)
 
 
 class _RMSNormOnCPU(torch.autograd.Function):

@@ -5,7 +5,7 @@ Dimensions in names are those of `engine.model.decoder`.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
+from lmm_tui.metrics.deep.attention import is_attention_watched, report_attention
 
 
 def rotary_tables(shape: ModelShape) -> tuple[Tensor, Tensor]:
@@ -33,9 +35,19 @@ def rotate(x_BxTxHxC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat(rotated, dim=-1).to(x_BxTxHxC.dtype)
 
 
-Mask = Tensor | list[int] | None
-"""What tokens attend to: a boolean tensor, (1 or B, 1, T, S); the lengths of the sequences that
-the rows hold one after the other; or None for all tokens up to their own."""
+@dataclass(frozen=True)
+class Bounds:
+    """Packed sequences for the attention of variable lengths."""
+
+    starts: Tensor
+    """`Segments.bounds`."""
+    first: int
+    """Length of the first sequence."""
+
+
+Mask = Tensor | Bounds | list[int] | None
+"""What tokens attend to: a boolean tensor, (1 or B, 1, T, S); bounds, or the lengths, of the
+sequences that the rows hold one after the other; or None for all tokens up to their own."""
 
 
 class Attention(nn.Module):
@@ -61,12 +73,13 @@ class Attention(nn.Module):
         v = self.v_proj(x_BxTxD).view(heads).transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        y_BxHxTxC = (
-            _attend_per_sequence(q, k, v, mask)
-            if isinstance(mask, list)
-            else _attend(q, k, v, mask)
-        )
-        return self.o_proj(y_BxHxTxC.transpose(1, 2).flatten(2))
+        if isinstance(mask, Bounds):
+            y_BxTxHxC = _attend_within_bounds(q, k, v, mask)
+        elif isinstance(mask, list):
+            y_BxTxHxC = _attend_per_sequence(q, k, v, mask).transpose(1, 2)
+        else:
+            y_BxTxHxC = _attend(q, k, v, mask).transpose(1, 2)
+        return self.o_proj(y_BxTxHxC.flatten(2))
 
 
 def _attend(q_BxHxTxC: Tensor, k_BxKxSxC: Tensor, v_BxKxSxC: Tensor, mask: Tensor | None) -> Tensor:
@@ -89,20 +102,40 @@ def _attend_per_sequence(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) ->
     return joined.squeeze(0).unflatten(1, (len(q), -1)).transpose(0, 1)
 
 
-def segment_mask(segments_BxT: Tensor) -> Mask:
-    """Attend to earlier tokens of the same segment. On a CPU as lengths, which the host can read
-    there: four packed rows of 768 take 50 ms, with a mask 135."""
-    if segments_BxT.is_cpu and not torch.compiler.is_compiling():
-        return _lengths(segments_BxT)
-    return _same_segment(segments_BxT)
+def _attend_within_bounds(q: Tensor, k: Tensor, v: Tensor, bounds: Bounds) -> Tensor:
+    """(B, T, H, C), by the flash kernel for sequences of any length, which takes no mask."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    if is_attention_watched():
+        report_attention(q[0, :, : bounds.first], k[0, :, : bounds.first])
+    rows, length = q.shape[0], q.shape[2]
+    tokens = [x_BxHxTxC.transpose(1, 2).flatten(0, 1) for x_BxHxTxC in (q, k, v)]
+    # No sequence is longer than a row; the longest one's length would be another number each time.
+    y_NxHxC = varlen_attn(
+        *tokens,
+        bounds.starts,
+        bounds.starts,
+        length,
+        length,
+        window_size=(-1, 0),
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    assert isinstance(y_NxHxC, Tensor)
+    return y_NxHxC.unflatten(0, (rows, length))
 
 
-def _lengths(segments_BxT: Tensor) -> list[int]:
-    """The lengths of the segments, row after row."""
-    first_BxT = torch.ones_like(segments_BxT, dtype=torch.bool)
-    first_BxT[:, 1:] = segments_BxT[:, 1:] != segments_BxT[:, :-1]
-    starts = [*first_BxT.flatten().nonzero().flatten().tolist(), segments_BxT.numel()]
-    return [end - start for start, end in pairwise(starts)]
+def segment_mask(segments: Segments, dtype: torch.dtype | None, compiled: bool) -> Mask:
+    """Attend to earlier tokens of the same segment.
+
+    On a CPU by lengths: four packed rows of 768 take 50 ms, with a mask 135; compiled, other
+    lengths would be another graph. On CUDA by bounds where activations are of `dtype` bf16, which
+    the kernel needs.
+    """
+    if segments.bounds is not None and dtype == torch.bfloat16:
+        return Bounds(segments.bounds, segments.lengths[0][0])
+    if segments.numbers_BxT.is_cpu and not compiled:
+        return segments.flat
+    return _same_segment(segments.numbers_BxT)
 
 
 def _same_segment(segments_BxT: Tensor) -> Tensor:
@@ -114,7 +147,8 @@ if __name__ == "__main__":
     segments_BxT = torch.tensor([[1, 1, 2, 2, 2, 3], [1, 1, 1, 1, 2, 2]])
     q, k, v = torch.randn(3, 2, 4, 6, 8)
     with_mask = _attend(q, k, v, _same_segment(segments_BxT))
-    with_lengths = _attend_per_sequence(q, k, v, _lengths(segments_BxT))
-    print(_lengths(segments_BxT), (with_mask - with_lengths).abs().max().item())
+    lengths = Segments.of(segments_BxT).flat
+    with_lengths = _attend_per_sequence(q, k, v, lengths)
+    print(lengths, (with_mask - with_lengths).abs().max().item())
     assert torch.allclose(with_mask, with_lengths, atol=1e-6)
     print("=== 自测通过 ===")

@@ -55,6 +55,10 @@ class Request:
     """Who asked, as for an agent; empty for the person at the keyboard."""
     reply: Future[Reply] = field(default_factory=Future)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For the other ranks of a run, which do it too; only this one is answered."""
+        return Request, (self.command, self.args, self.by)
+
     def answer(self, reply: Reply) -> None:
         if not self.reply.done():
             self.reply.set_result(reply)

@@ -80,10 +80,10 @@ def time_of(record: Mapping[str, Any]) -> float:
 
 
 class EventLog:
-    """Writes the events of one run; thread-safe."""
+    """Writes the events of one run; thread-safe. Without a directory they are logged only."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self._writer = JsonlWriter(run_dir.events)
+    def __init__(self, run_dir: RunDir | None) -> None:
+        self._writer = JsonlWriter(run_dir.events if run_dir else None)
         self.on_event: Callable[[Mapping[str, Any]], object] = lambda record: None
         """Called with each event once it is written."""
 

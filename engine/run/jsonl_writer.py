@@ -10,19 +10,21 @@ from typing import Any
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.message import with_parts
 from lmm_tui.metrics.values import strict
-from lmm_tui.metrics.writers.line_file import LineFile
+from lmm_tui.metrics.writers.line_file import LineFile, NoFile
 
 
 class JsonlWriter:
     """Appends JSON objects, one a line, each flushed; a torn last line is ended first.
 
     While the disk is full or hangs, lines wait in memory (see `LineFile`). RunDirError if the
-    file cannot be opened.
+    file cannot be opened. Without a path nothing is written.
     """
 
-    def __init__(self, path: Path) -> None:
-        with writing(path):
-            self._file = LineFile(path)
+    def __init__(self, path: Path | None) -> None:
+        self._file: LineFile | NoFile = NoFile()
+        if path is not None:
+            with writing(path):
+                self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 LOG_FILE = "log file"
 """The state of a log that does not say whether its run has ended."""
 
-_GROWING = ("starting", "running", "stopping")
+_GROWING = ("starting", "running", "stopping", "restarting")
 _STATE_CHECK_S = 1.0
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A snapshot of a run; `state` may also be `stale` or `crashed`, or LOG_FILE."""
+    """A snapshot of a run; `state` may also be `stale`, `crashed`, `restarting` or LOG_FILE."""
 
     info: RunInfo
     status: RunStatus
@@ -214,15 +214,21 @@ class Reader:
         if self._log is not None:
             return view_of_log(self.run_dir.path, self._log, self.series)
         now = time.monotonic()
-        stamps = version_of(self.run_dir.info_file), version_of(self.run_dir.status_file)
+        run = self.run_dir
+        stamps = version_of(run.info_file), version_of(run.status_file)
         if stamps == self._stamps and now - self._looked < _STATE_CHECK_S:
             return self.view
-        if stamps == self._stamps and None not in stamps:
+        restarted = self.view.state == "restarting" if self._stamps else False
+        if stamps == self._stamps and None not in stamps and not restarted:
             info, status = self.view.info, self.view.status
         else:
             info, status = self._read_records()
         self._stamps, self._looked = stamps, now
-        return RunView(info, status, self.run_dir.derived_state(info, status))
+        state = run.derived_state(info, status)
+        if state == "restarting":
+            count = run.restart_count()
+            status = replace(status, activity=Message("restarting {count}", count=count))
+        return RunView(info, status, state)
 
     def _read_records(self) -> tuple[RunInfo, RunStatus]:
         """Those of the directory, or while it is away the last ones."""

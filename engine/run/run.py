@@ -76,6 +76,9 @@ class Run:
     `closed` once it has ended; `close` ends it, as does leaving a `with` block.
     """
 
+    leads = True
+    """Whether it is this process that writes the run; of several ranks one does."""
+
     def __init__(
         self,
         run_dir: RunDir,

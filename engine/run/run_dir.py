@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -45,9 +46,9 @@ SOCKET = "control.sock"
 _FILES = (
     *("run.json", "status.json", "config.toml", "metrics.jsonl", "events.jsonl", "samples.jsonl"),
     *("output.log", "run.lock", "note.txt", "tags.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("reference.safetensors", "architecture.json"),
+    *("reference.safetensors", "architecture.json", "ranks.json", "supervisor.json"),
 )
-_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots")
+_FOLDERS = ("tensorboard", "checkpoints", "evals", "spikes", "plots", "ranks")
 _STALE_AFTER_S = 10.0
 _LONGEST_OWNER = 200
 
@@ -72,6 +73,9 @@ class RunDir:
         self.lock_file = self.path / "run.lock"
         self.note_file = self.path / "note.txt"
         self.tags_file = self.path / "tags.txt"
+        self.ranks = self.path / "ranks"
+        self.ranks_file = self.path / "ranks.json"
+        self.supervisor_file = self.path / "supervisor.json"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
@@ -188,7 +192,10 @@ class RunDir:
         return handle
 
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
-        """`status.state`, `crashed` (process gone on this host) or `stale` (silent for 10 s)."""
+        """`status.state`, `crashed` (process gone on this host), `stale` (silent for 10 s), or
+        `restarting` (its ranks have ended, and their supervisor starts them again)."""
+        if status.state != "finished" and self.restart_count():
+            return "restarting"
         if status.state not in ACTIVE_STATES:
             return status.state
         now = time.time() if now is None else now
@@ -204,6 +211,11 @@ class RunDir:
             if silent and not _started_at(info.pid, info.pid_started):
                 return "crashed"
         return "stale" if silent_s > _STALE_AFTER_S else status.state
+
+    def restart_count(self) -> str:
+        """`1/3` while a supervisor starts the ranks of this run again, else empty."""
+        supervisor = read_supervisor(self.supervisor_file)
+        return "" if supervisor is None else supervisor.restarting
 
     def listening_at(self, info: RunInfo) -> Path:
         """The socket of its process; a moved or copied run ignores the recorded path."""

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +23,7 @@ FORMAT = 1
 """Version of the run directory's layout; readers refuse a newer one."""
 
 ACTIVE_STATES = frozenset({"starting", "running", "paused", "stopping"})
-ATTACHABLE_STATES = ACTIVE_STATES | {"stale"}
+ATTACHABLE_STATES = ACTIVE_STATES | {"stale", "restarting"}
 
 LIKELIHOOD_STAGES = frozenset(name for name, info in BUILT_IN.items() if info.likelihood)
 """Stages whose loss is in nats per token, so that exp(loss) is a perplexity."""
@@ -68,6 +70,11 @@ class RunInfo:
         """What its stage says of itself."""
         of_own = None if self.stage in BUILT_IN else StageInfo.from_record(self.stage_info)
         return of_own or info_of(self.stage)
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether this process is the one that trains it."""
+        return self.pid == os.getpid() and self.host == socket.gethostname()
 
     def seconds_at(self, heartbeat: float) -> float:
         """How long the run has taken in all its sessions, at a heartbeat of the last one."""

@@ -14,17 +14,19 @@ from lmm_tui.engine.run.run_records import RunStatus
 class StatusWriter:
     """The loop updates `status`, a thread writes it every `period_s` with a new heartbeat.
 
-    The heartbeat continues while the loop is inside a long step or paused.
+    The heartbeat continues while the loop is inside a long step or paused. Without a directory
+    nothing is written.
     """
 
-    def __init__(self, run_dir: RunDir, status: RunStatus, period_s: float = 1.0) -> None:
+    def __init__(self, run_dir: RunDir | None, status: RunStatus, period_s: float = 1.0) -> None:
         self.status = status
         self._run_dir = run_dir
         self._period_s = period_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="status", daemon=True)
         self._write()
-        self._thread.start()
+        if run_dir is not None:
+            self._thread.start()
 
     def update(self, **changes: Any) -> None:
         self.status = replace(self.status, **changes)
@@ -32,7 +34,8 @@ class StatusWriter:
     def close(self) -> None:
         """Write the last status and stop the heartbeat."""
         self._end.set()
-        self._thread.join()
+        if self._run_dir is not None:
+            self._thread.join()
         self._write()
 
     def _beat(self) -> None:
@@ -40,6 +43,8 @@ class StatusWriter:
             self._write()
 
     def _write(self) -> None:
+        if self._run_dir is None:
+            return
         try:
             self._run_dir.write_status(replace(self.status, heartbeat=time.time()))
         except OSError:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -24,6 +27,9 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.layout import Counted, Segments
+from lmm_tui.engine.parallel.ranks import ALONE, Ranks
+from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_LOSS
@@ -34,6 +40,7 @@ from lmm_tui.named_code import STAGE_GROUP, NamedCodeError, load
 _DATA = "data"
 
 SectionT = TypeVar("SectionT", bound=Section)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class MicroBatch:
     """The data of one forward and backward pass; tensors are int64 on the training device.
 
     Labels are already shifted, -100 is not counted. Where sequences are packed, `positions_BxT`
-    count from 0 in each and `segments_BxT` number them. A micro-batch can be split into units: its
-    rows, unless a subclass has something that must stay together, as the two answers of a pair.
+    count from 0 in each and `segments` are where they are. A micro-batch can be split into units:
+    its rows, unless a subclass has something that must stay together, as the two answers of a pair.
     """
 
     unit: ClassVar[str] = Message("sequence")
@@ -54,13 +61,13 @@ class MicroBatch:
     tokens: int
     """Tokens that the model reads: all but padding."""
     positions_BxT: Tensor | None = None
-    segments_BxT: Tensor | None = None
+    segments: Segments | None = None
+    counted: Counted | None = None
+    """Where the counted labels are. Without it a loss asks the device, and the host waits."""
 
     def hidden(self, model: LanguageModel) -> Tensor:
         """The model's last hidden states, (B, T, D)."""
-        return model.backbone(
-            self.ids_BxT, positions=self.positions_BxT, segments_BxT=self.segments_BxT
-        )
+        return model.backbone(self.ids_BxT, positions=self.positions_BxT, segments=self.segments)
 
     @property
     def units(self) -> int:
@@ -72,16 +79,15 @@ class MicroBatch:
 
         Weight and tokens of a part are its share of the whole, rounded, not counted again.
         """
-
-        def rows(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[first:last]
-
+        positions, segments, counted = self.positions_BxT, self.segments, self.counted
+        width = self.ids_BxT.shape[1]
         return replace(
             self,
             ids_BxT=self.ids_BxT[first:last],
             labels_BxT=self.labels_BxT[first:last],
-            positions_BxT=rows(self.positions_BxT),
-            segments_BxT=rows(self.segments_BxT),
+            positions_BxT=None if positions is None else positions[first:last],
+            segments=None if segments is None else segments.part(first, last),
+            counted=None if counted is None else counted.part(first, last, width),
             weight=round(self.weight * (last - first) / self.units),
             tokens=round(self.tokens * (last - first) / self.units),
         )
@@ -116,12 +122,19 @@ class Stage(ABC):
     """Whether the model answers prompts in the chat template, or continues them as text."""
     deterministic = True
     """Whether `micro_batches` of a past step can be called again and gives the same."""
+    laid_out_ahead = False
+    """Whether `micro_batches` may be called in another thread before the step that goes before is
+    done: where the data of a step don't depend on the model, and only the step is read."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""
     """Equal for the same training data in the same tokens."""
     cache_entries: tuple[Path, ...] = ()
     """The folders of its tokens in the cache, if they are kept there."""
+    ranks: Ranks = ALONE
+    """Who trains the run together; set once the stage is made."""
+    spread: Spread | None = None
+    """How the model stands on them; set after `begin`."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one; none: there is no such text."""
 
@@ -168,6 +181,11 @@ class Stage(ABC):
     @abstractmethod
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
+
+    def by_leader(self, model: LanguageModel, do: Callable[[LanguageModel], T]) -> T:
+        """What rank 0 finds out with the whole of `model`, on all ranks."""
+        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+            return self.ranks.by_leader(lambda: do(whole))
 
     def prompt_ids(self, text: str) -> list[int]:
         """The tokens of a sample's prompt."""
@@ -227,16 +245,21 @@ def mean_losses(
 ) -> dict[str, float]:
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 
-    Added up in fp64: the same data give the same means to 1e-6, however they are batched.
+    Added up in fp64: the same data give the same means to 1e-6, however they are batched. Several
+    ranks share the batches; each reads as many as the others, some of the last ones for nothing.
     """
-    totals: dict[str, float] = {}
-    weight = 0
-    for batch in batches:
-        loss, sums = stage.loss(model, batch)
+    ranks, totals, weight = stage.ranks, dict[str, float](), 0
+    while group := [*islice(batches, ranks.size)]:
+        counts = ranks.rank < len(group)
+        batch = group[ranks.rank if counts else -1]
+        loss, sums = model(partial(stage.loss, batch=batch))
         named = {VAL_LOSS: loss} | {f"val/{name.rpartition('/')[2]}": sums[name] for name in sums}
         for name, value in named.items():
-            totals[name] = totals.get(name, 0.0) + float(value)
-        weight += batch.weight
+            totals[name] = totals.get(name, 0.0) + (float(value) if counts else 0.0)
+        weight += sum(batch.weight for batch in group)
+    if not ranks.is_alone:
+        shares = ranks.gather(totals)
+        totals = {name: math.fsum(share[name] for share in shares) for name in totals}
     return {name: total / weight for name, total in totals.items()}
 
 

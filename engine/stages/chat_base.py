@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lmm_tui.data.batching.packing import Packed, Rows
+from lmm_tui.data.batching.packing import IGNORED, Packed, Rows
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.chatml import ChatML
@@ -31,9 +31,16 @@ from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.data_config import DataConfig
-from lmm_tui.engine.device import to_device
+from lmm_tui.engine.model.layout import (
+    Counted,
+    Segments,
+    bounds_of,
+    places_and_ends,
+    sequence_lengths,
+)
 from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
 from lmm_tui.engine.stages.own_prompts import beginnings
+from lmm_tui.engine.transfer import integers_to_device
 from lmm_tui.message import Message
 
 _SAMPLE_CHARACTERS = 2_000_000
@@ -117,13 +124,21 @@ def kinds_of(data: DataConfig) -> tuple[str, ...]:
 
 def packed_batch(rows: Rows, device: torch.device, weight: int) -> MicroBatch:
     """Packed rows on the device."""
+    counted, counted_ends = places_and_ends(rows.labels != IGNORED)
+    text, text_ends = places_and_ends(rows.segments > 0)
+    ids, labels, positions, numbers, counted_N, text_N = integers_to_device(
+        [rows.ids, rows.labels, rows.positions, rows.segments, counted, text], device
+    )
+    lengths = sequence_lengths(rows.segments)
+    segments = Segments(numbers, lengths, Counted(text_N, text_ends), bounds_of(lengths, device))
     return MicroBatch(
-        to_device(rows.ids, device),
-        to_device(rows.labels, device),
+        ids,
+        labels,
         weight=weight,
-        tokens=int((rows.segments > 0).sum()),
-        positions_BxT=to_device(rows.positions, device),
-        segments_BxT=to_device(rows.segments, device),
+        tokens=len(text),
+        positions_BxT=positions,
+        segments=segments,
+        counted=Counted(counted_N, counted_ends),
     )
 
 

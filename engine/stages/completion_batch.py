@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lmm_tui.data.chat.spans import Rendered
-from lmm_tui.engine.device import to_device
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
+from lmm_tui.engine.transfer import integers_to_device
 from lmm_tui.message import Message
 
 
@@ -54,11 +54,12 @@ class CompletionBatch(MicroBatch):
         prompt_lengths = np.array([counted.index(True) for _, counted in completions])
         # A label stands one place before its token: the first one at the end of the prompt.
         place_of = rows.positions[rows.labels >= 0] - prompt_lengths[completion_of] + 1
+        completion_of_N, place_of_N = integers_to_device([completion_of, place_of], device)
         return cls(
             **vars(packed_batch(rows, device, weight=len(completions))),
             completions=completions,
-            completion_of_N=to_device(completion_of, device),
-            place_of_N=to_device(place_of, device),
+            completion_of_N=completion_of_N,
+            place_of_N=place_of_N,
             **known,
         )
 

@@ -49,8 +49,9 @@ class CompletionSampler:
         temperature: float,
         seed: int,
         stop_ids: Collection[int],
+        skip: int = 0,
     ) -> Rollouts:
-        """`samples` completions of each prompt; a pure function of the arguments."""
+        """`samples` completions of each prompt; a pure function of the arguments, as `rollout`."""
         return with_oom_retry(
             lambda: rollout(
                 model,
@@ -62,6 +63,7 @@ class CompletionSampler:
                 seed=seed,
                 stop_ids=stop_ids,
                 parts=self.parts,
+                skip=skip,
             ),
             lambda: self._split_further(len(prompts) * samples),
         )

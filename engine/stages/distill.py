@@ -35,6 +35,7 @@ class DistillStage(Stage):
     """The data of another stage, with the divergence from a teacher as the loss."""
 
     info = DISTILL
+    laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         settings = config.distill
@@ -86,9 +87,8 @@ class DistillStage(Stage):
             mixed = settings.ce_weight * nll + (1 - settings.ce_weight) * kl
             return torch.stack([mixed, kl, nll])
 
-        mixed, kl, nll = chunked_loss(
-            cost, *model.projection(batch.hidden(model)), batch.labels_BxT
-        )
+        projection = model.projection(batch.hidden(model))
+        mixed, kl, nll = chunked_loss(cost, *projection, batch.labels_BxT, batch.counted)
         return mixed, {"distill/kl": kl.detach(), "distill/ce": nll.detach()}
 
     def validate(self, model: LanguageModel) -> dict[str, float]:

@@ -69,6 +69,7 @@ class DpoStage(ChatStage):
     """The loss of a step is the mean over its pairs; `train.batch_size` counts pairs."""
 
     info = DPO
+    laid_out_ahead = True
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)
@@ -124,7 +125,7 @@ class DpoStage(ChatStage):
         if self._settings.loss in REFERENCE_FREE:
             return
         if self._settings.reference == "live":
-            self._reference = reference_model.frozen_model(model, run_dir, fresh)
+            self._reference = reference_model.frozen_model(model, run_dir, fresh, self.ranks)
             return
         sets = {"train": self._train, "val": self._val}
         if fresh:
@@ -132,7 +133,7 @@ class DpoStage(ChatStage):
                 "train": self._precompute(model, self._train, self._first_epoch(), "train"),
                 "val": self._precompute(model, self._val, self._in_order(self._val), "val"),
             }
-            reference_model.save_reference(run_dir, found)
+            self.ranks.by_leader(lambda: reference_model.save_reference(run_dir, found))
         saved = reference_model.load_reference(run_dir)
         for name, pairs in sets.items():
             if len(saved[name]) != len(pairs.items):
@@ -221,8 +222,9 @@ class DpoStage(ChatStage):
         in a batch, and those of the policy must be the same before its first update.
         """
         found_Px2 = torch.full((len(pairs.items), 2), torch.nan)
+        ranks = self.ranks
         with torch.no_grad(), evaluating(model):
-            for number, indices in enumerate(batches):
+            for number, indices in enumerate(batches[ranks.rank :: ranks.size]):
                 self._progress(
                     Message("reference log-probs, {name}", name=name), number, len(batches)
                 )
@@ -231,7 +233,7 @@ class DpoStage(ChatStage):
                 new, first = np.unique(indices, return_index=True)
                 missing = found_Px2[new, 0].isnan().numpy()
                 found_Px2[new[missing]] = measured_Bx2[first[missing]]
-        return found_Px2
+        return _joined(ranks.gather(found_Px2))
 
     def _batch(self, pairs: _PairSet, indices: NDArray[np.int64]) -> PairBatch:
         reference = pairs.reference_Px2
@@ -245,6 +247,14 @@ class DpoStage(ChatStage):
     def _render(self, pairs: Iterable[Pair]) -> _PairSet:
         rendered = render_all(_conversations(pairs), self.tokenizer, self.template)
         return _PairSet(rendered, self._config.data.seq_len)
+
+
+def _joined(found: Sequence[Tensor]) -> Tensor:
+    """What the ranks have measured; of what several did, the value of the first."""
+    joined = found[0]
+    for other in found[1:]:
+        joined = torch.where(joined.isnan(), other, joined)
+    return joined
 
 
 def _sums(rewards: Rewards, policy_2xB: Tensor) -> dict[str, Tensor]:

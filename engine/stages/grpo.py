@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import empty_cache
 from lmm_tui.engine.generation.generate import evaluating
+from lmm_tui.engine.generation.rollout import Rollouts
 from lmm_tui.engine.model.adapters import without_adapters
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import LogProbs, token_log_probs
@@ -41,6 +43,7 @@ from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
 from lmm_tui.engine.stages.policy_loss import policy_loss
+from lmm_tui.engine.stages.rewards import Scores
 from lmm_tui.engine.stages.rollout_batch import (
     RolloutBatch,
     completion_batches,
@@ -104,10 +107,10 @@ class GrpoStage(ChatStage):
 
     def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         self._model = model
-        self._samples = JsonlWriter(run_dir.samples)
+        self._samples = JsonlWriter(run_dir.samples if self.ranks.leads else None)
         # With adapters the reference is the model without them: no second one is needed.
         if self._settings.beta and not self._has_adapters:
-            self._reference = reference_model.frozen_model(model, run_dir, fresh)
+            self._reference = reference_model.frozen_model(model, run_dir, fresh, self.ranks)
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         number = step // self._settings.updates
@@ -154,10 +157,14 @@ class GrpoStage(ChatStage):
         prompts, ids = self._val_prompts[:count], self._val_ids[:count]
         if not prompts:
             return {}
-        completions = self._sampler.sample(
-            model, ids, samples=1, temperature=0.0, seed=0, stop_ids=self.stop_ids
-        )
-        scores = self._sampler.score(self.tokenizer, prompts, completions)
+
+        def answered(whole: LanguageModel) -> Scores:
+            completions = self._sampler.sample(
+                whole, ids, samples=1, temperature=0.0, seed=0, stop_ids=self.stop_ids
+            )
+            return self._sampler.score(self.tokenizer, prompts, completions)
+
+        scores = self.by_leader(model, answered)
         named = {"reward": scores.totals} | (scores.by_reward if len(scores.by_reward) > 1 else {})
         return {
             f"val/{metric_key(name)}": mean_scored(nan_for_none(values))
@@ -185,16 +192,11 @@ class GrpoStage(ChatStage):
         """Sample and score completions: a pure function of the policy, seed and number."""
         assert self._model is not None
         prompts = self._order.take(number, self._prompts_per_round).tolist()
-        completions = self._sampler.sample(
-            self._model,
-            [self._ids[at] for at in prompts],
-            samples=self._settings.group,
-            temperature=self._settings.temperature,
-            seed=self._train.seed + number,
-            stop_ids=self.stop_ids,
-        )
+        completions = self._sample(self._model, prompts, number)
         repeated = [self._prompts[at] for at in prompts for _ in range(self._settings.group)]
-        scores = self._sampler.score(self.tokenizer, repeated, completions)
+        scores = self.ranks.by_leader(
+            lambda: self._sampler.score(self.tokenizer, repeated, completions)
+        )
         if scores.failures:
             log.warning("%d answers not judged, first %s", scores.failures, scores.first_failure)
         found = RolloutBatch(
@@ -212,6 +214,27 @@ class GrpoStage(ChatStage):
             found.old_log_probs = self._old_log_probs(self._model, found)
         return found
 
+    def _sample(self, model: LanguageModel, prompts: Sequence[int], number: int) -> Rollouts:
+        """The completions of a round; each rank makes those of its share of the prompts."""
+        own = len(prompts) // self.ranks.size
+        first = self.ranks.rank * own
+        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+            found = self._sampler.sample(
+                whole,
+                [self._ids[at] for at in prompts[first : first + own]],
+                samples=self._settings.group,
+                temperature=self._settings.temperature,
+                seed=self._train.seed + number,
+                stop_ids=self.stop_ids,
+                skip=first * self._settings.group,
+            )
+            shares = self.ranks.gather(found)
+        return Rollouts(
+            [ids for share in shares for ids in share.ids],
+            [ended for share in shares for ended in share.ended],
+            [log_probs for share in shares for log_probs in share.log_probs],
+        )
+
     def _batches(self, rollouts: RolloutBatch) -> list[CompletionBatch]:
         return completion_batches(
             rollouts,
@@ -226,11 +249,17 @@ class GrpoStage(ChatStage):
     def _old_log_probs(self, model: LanguageModel, rollouts: RolloutBatch) -> list[Tensor]:
         """Those of each completion's tokens, measured as the steps of the round will."""
         found: list[Tensor] = []
+        batches, ranks = iter(self._batches(rollouts)), self.ranks
         with evaluating(model):
-            for batch in self._batches(rollouts):
-                found += with_oom_retry(
-                    partial(self._measure, model, batch), partial(self._split_further, batch)
+            # Each rank measures as many as the others, some of the last ones for nothing.
+            while group := [*islice(batches, ranks.size)]:
+                batch = group[min(ranks.rank, len(group) - 1)]
+                rows = with_oom_retry(
+                    lambda: model(partial(self._measure, batch=batch)),  # noqa: B023
+                    partial(self._split_further, batch),
                 )
+                for share in ranks.gather(rows)[: len(group)]:
+                    found += share
         return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
 
     def _measure(self, model: LanguageModel, batch: CompletionBatch) -> list[Tensor]:
@@ -273,6 +302,7 @@ class GrpoStage(ChatStage):
             batch.labels_BxT,
             self._settings.temperature,
             model.softcap,
+            batch.counted,
         )
 
     @torch.no_grad()

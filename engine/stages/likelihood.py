@@ -38,6 +38,8 @@ class Held(Protocol[T_co]):
 class LikelihoodStage(Stage, Generic[T]):
     """A stage whose loss is -log p of the counted labels."""
 
+    laid_out_ahead = True
+
     def _set_batches(
         self,
         config: RunConfig,
@@ -93,7 +95,8 @@ class LikelihoodStage(Stage, Generic[T]):
         return means
 
     def loss(self, model: LanguageModel, batch: MicroBatch) -> Losses:
-        return loss_sum(*model.projection(batch.hidden(model)), batch.labels_BxT, model.softcap), {}
+        projection = model.projection(batch.hidden(model))
+        return loss_sum(*projection, batch.labels_BxT, model.softcap, batch.counted), {}
 
 
 if __name__ == "__main__":

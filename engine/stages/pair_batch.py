@@ -19,6 +19,7 @@ from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_log_probs
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.chat_base import pack_completions, packed_batch
+from lmm_tui.engine.transfer import integers_to_device, to_device
 from lmm_tui.message import Message
 
 
@@ -48,12 +49,14 @@ class PairBatch(MicroBatch):
         """Pairs packed into rows of up to `seq_len` places."""
         answers = [pair[side] for side in (0, 1) for pair in pairs]
         rows, answer_of = pack_completions(answers, seq_len)
+        lengths = np.bincount(answer_of).reshape(2, -1)
+        answer_of_N, lengths_2xB = integers_to_device([answer_of, lengths], device)
         return cls(
             **vars(packed_batch(rows, device, weight=len(pairs))),
             pairs=pairs,
-            answer_of_N=torch.from_numpy(answer_of).to(device),
-            lengths_2xB=torch.from_numpy(np.bincount(answer_of).reshape(2, -1)).to(device),
-            reference_2xB=None if reference_2xB is None else reference_2xB.to(device),
+            answer_of_N=answer_of_N,
+            lengths_2xB=lengths_2xB,
+            reference_2xB=None if reference_2xB is None else to_device(reference_2xB, device),
         )
 
     @property
@@ -72,7 +75,10 @@ class PairBatch(MicroBatch):
     def answer_log_probs(self, model: LanguageModel) -> Tensor:
         """log p of each answer given its prompt, (2, B)."""
         found = token_log_probs(
-            *model.projection(self.hidden(model)), self.labels_BxT, softcap=model.softcap
+            *model.projection(self.hidden(model)),
+            self.labels_BxT,
+            softcap=model.softcap,
+            counted=self.counted,
         )
         sums = found.log_p_N.new_zeros(2 * self.weight)
         return sums.index_add(0, self.answer_of_N, found.log_p_N).view(2, -1)

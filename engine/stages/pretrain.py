@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmm_tui.data.batching.batches import Batches, IdsAndLabels
+from lmm_tui.data.batching.batches import Batches, Blocks
 from lmm_tui.data.batching.mixed_batches import MixedBatches
 from lmm_tui.data.batching.mixture import Mixture
 from lmm_tui.data.batching.streamed_batches import WINDOW, HeldOut, StreamedBatches
@@ -22,12 +22,13 @@ from lmm_tui.data.preparation.stream import TokenStream, stream
 from lmm_tui.data.text.corpus import BUILTIN, open_text
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.device import to_device
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.layout import ALL
 from lmm_tui.engine.stages.base import MicroBatch, columns_notes, unused_note
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.mixture_parts import mix, source_names
 from lmm_tui.engine.stages.own_prompts import beginnings, spread
+from lmm_tui.engine.transfer import integers_to_device
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import VAL_BITS_PER_BYTE, VAL_LOSS
 from lmm_tui.metrics.stages.pretrain import PRETRAIN
@@ -36,7 +37,7 @@ _PROMPT_TOKENS = 32
 """Of a sequence, in which the prompt of a sample is looked for."""
 
 
-class PretrainStage(LikelihoodStage[IdsAndLabels]):
+class PretrainStage(LikelihoodStage[Blocks]):
     """Text that is tokenised once and cut into sequences of one length."""
 
     info = PRETRAIN
@@ -116,7 +117,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             weights = [one.weight for one in data.sources]
             named = zip(source_names(data.sources), weights, vals, strict=True)
             self._set_validation_parts([*named])
-        self.probe_sequence = vals[0].get(0)[0][0].tolist()
+        self.probe_sequence = vals[0].get(0).ids[0].tolist()
         if BUILTIN not in data.named:
             found = zip(*(_from_everywhere(val, train.batch_size) for val in vals), strict=False)
             self.prompts = beginnings(self._texts(chain(*found)), self.prompts)
@@ -159,7 +160,7 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             # About: the length of the text follows from what its first tokens have of it.
             epoch=text.size / tokens.bytes * tokens.tokens / data.seq_len / train.batch_size,
         )
-        self.probe_sequence = val.get(0)[0][0].tolist()
+        self.probe_sequence = val.get(0).ids[0].tolist()
         if BUILTIN not in data.named:
             self.prompts = beginnings(
                 self._texts(_from_everywhere(val, train.batch_size)), self.prompts
@@ -201,24 +202,27 @@ class PretrainStage(LikelihoodStage[IdsAndLabels]):
             weight / whole * self._bytes_of(batches.once(share)) for _, weight, batches in parts
         )
 
-    def _bytes_of(self, batches: Iterator[IdsAndLabels]) -> float:
-        labels = np.concatenate([rows[1].ravel() for rows in batches])
+    def _bytes_of(self, batches: Iterator[Blocks]) -> float:
+        labels = np.concatenate([rows.labels.ravel() for rows in batches])
         return float(self.tokenizer.byte_lengths[labels].mean())
 
-    def _to_micro_batch(self, rows: IdsAndLabels) -> MicroBatch:
-        ids_BxT, labels_BxT = rows
+    def _to_micro_batch(self, rows: Blocks) -> MicroBatch:
+        tokens_BxT1 = rows.tokens
+        (wide_BxT1,) = integers_to_device([tokens_BxT1], self._device)
+        size = tokens_BxT1.size - len(tokens_BxT1)
         return MicroBatch(
-            to_device(ids_BxT, self._device),
-            to_device(labels_BxT, self._device),
-            weight=labels_BxT.size,
-            tokens=labels_BxT.size,
+            wide_BxT1[:, :-1].contiguous(),
+            wide_BxT1[:, 1:].contiguous(),
+            weight=size,
+            tokens=size,
+            counted=ALL,
         )
 
 
 def _from_everywhere(val: Batches | HeldOut, batch_size: int) -> Iterator[np.ndarray]:
     """Validation sequences from all over the text."""
     for block in spread(val.blocks):
-        yield val.get(block // batch_size)[0][block % batch_size]
+        yield val.get(block // batch_size).ids[block % batch_size]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lmm_tui.engine.model.adapters import weights_of
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import Ranks
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import name_for_library, replacing
@@ -41,10 +42,10 @@ def load_reference(run_dir: RunDir) -> dict[str, Tensor]:
         ) from None
 
 
-def frozen_model(model: LanguageModel, run_dir: RunDir, fresh: bool) -> LanguageModel:
+def frozen_model(model: LanguageModel, run_dir: RunDir, fresh: bool, ranks: Ranks) -> LanguageModel:
     """A frozen copy of `model` as it is now or, unless `fresh`, as it was when the run began."""
     if fresh:
-        save_reference(run_dir, weights_of(model))
+        ranks.by_leader(lambda: save_reference(run_dir, weights_of(model)))
     reference = model.blank()
     reference.load_state_dict(load_reference(run_dir))
     return reference.to(model.head_weight.device).requires_grad_(False).eval()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.policy_loss import Kind, group_advantages, groups_without_spread
+from lmm_tui.engine.transfer import to_device
 
 
 @dataclass
@@ -74,17 +75,18 @@ def completion_batches(
         lengths_A = torch.tensor([len(rollouts.ids[number]) for number in numbers])
         mask_AxT = (torch.arange(old_AxT.shape[1]) < lengths_A.unsqueeze(1)).float()
         sums = _sums(rollouts, rewards_GxK[first:last], numbers)
+        values = to_device(torch.stack([*sums.values()]), device)
         batches.append(
             CompletionBatch.of(
                 items,
                 seq_len,
                 device,
-                sampled_log_p_AxT=sampled_AxT.to(device),
-                old_log_p_AxT=old_AxT.to(device),
-                mask_AxT=mask_AxT.to(device),
-                advantages_A=advantages_GxK[first:last].flatten().to(device),
+                sampled_log_p_AxT=to_device(sampled_AxT, device),
+                old_log_p_AxT=to_device(old_AxT, device),
+                mask_AxT=to_device(mask_AxT, device),
+                advantages_A=to_device(advantages_GxK[first:last].flatten(), device),
                 mean_length=mean_length,
-                sums={name: value.to(device) for name, value in sums.items()},
+                sums=dict(zip(sums, values.unbind(), strict=True)),
             )
         )
     return batches

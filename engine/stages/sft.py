@@ -91,12 +91,15 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         found = self.validation_losses(model) if self._val else {}
         if not self._quiz_kinds:
             return found
-        shares = exact_match(
+        shares = self.by_leader(
             model,
-            self.tokenizer,
-            kinds=self._quiz_kinds,
-            questions=_QUESTIONS,
-            template=self.template,
+            lambda whole: exact_match(
+                whole,
+                self.tokenizer,
+                kinds=self._quiz_kinds,
+                questions=_QUESTIONS,
+                template=self.template,
+            ),
         )
         return found | {VAL_EXACT: sum(shares.values()) / len(shares)}
 

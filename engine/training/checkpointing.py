@@ -13,8 +13,10 @@ from lmm_tui.engine.checkpoints.background_saver import BackgroundSaver
 from lmm_tui.engine.checkpoints.checkpoint import CheckpointState, Snapshot
 from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retention
 from lmm_tui.engine.device import rng_state
-from lmm_tui.engine.model.adapters import adapter_of, weights_of
+from lmm_tui.engine.model.adapters import Adapter, adapter_of, weights_of
+from lmm_tui.engine.parallel.spread import whole_tensors
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.optimizer_state import named_state
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.message import Message
 
@@ -38,30 +40,42 @@ class Checkpointer:
     def save(self, pinned: bool = False) -> str:
         """Write a checkpoint and wait for it; returns its name. Raises CheckpointError."""
         self.begin()
+
+        def written() -> str:
+            path = self.saver.wait()
+            if pinned:
+                files.pin(path)
+            return path.name
+
         with self._context.activity(
             Message("writing checkpoint at step {step}", step=self._context.step)
         ):
-            path = self.saver.wait()
-        if pinned:
-            files.pin(path)
-        return path.name
+            return self._context.ranks.by_leader(written)
 
     def begin(self) -> None:
         """Copy the state of this step, unless it is saved, and write it in the background."""
         context = self._context
         self._reader.flush()
-        if self.saver.has(context.step):
+        if self.has_current():
             return
         log = context.config.log
         with context.activity(Message("copying the state of step {step}", step=context.step)):
-            retention = Retention(log.keep, log.keep_best, log.keep_every)
-            self.saver.begin(context.step, self._snapshot, retention)
+            self.saver.settle()
+            context.ranks.meet()  # Before divided tensors are gathered, which must not wait long.
+            snapshot = self._snapshot()
+            if snapshot is not None:
+                retention = Retention(log.keep, log.keep_best, log.keep_every)
+                self.saver.begin(context.step, snapshot, retention)
+
+    def has_current(self) -> bool:
+        """Whether the state of this step is saved or being written."""
+        return self._context.ranks.by_leader(lambda: self.saver.has(self._context.step))
 
     def begin_unless_stuck(self) -> bool:
         """Begin a checkpoint, unless the one before is stuck on the disk; whether it is begun."""
         context = self._context
         with context.activity(Message("waiting for the checkpoint before")):
-            stuck = self.saver.is_stuck()
+            stuck = context.ranks.by_leader(self.saver.is_stuck)
         if not stuck:
             self.begin()
         elif not self._alerted:
@@ -76,9 +90,21 @@ class Checkpointer:
         """Wait for what is being written."""
         self.saver.close()
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> Snapshot | None:
+        """A copy of the state, whole; on the ranks beside rank 0 None."""
         context = self._context
-        lora = context.config.lora
+        lora, leads = context.config.lora, context.ranks.leads
+        weights = whole_tensors(weights_of(context.model), leads)
+        names = {id(p): name for name, p in context.model.named_parameters()}
+        optimizers = [
+            whole_tensors(named_state(optimizer, names), leads) for optimizer in context.optimizers
+        ]
+        adapter = adapter_of(context.model, lora) if lora.rank else None
+        if adapter is not None:
+            adapter = Adapter(whole_tensors(adapter.tensors, leads), adapter.config)
+        stage = context.stage.state_dict()
+        if not leads:
+            return None
         return Snapshot.take(
             CheckpointState(
                 step=context.step,
@@ -92,14 +118,14 @@ class Checkpointer:
                 parts=context.parts,
                 spent_s=context.budget.spent_s,
             ),
-            weights_of(context.model),
+            weights,
             {
-                "optimizers": [optimizer.state_dict() for optimizer in context.optimizers],
+                "optimizers": optimizers,
                 "scaler": context.scaler.state_dict(),
                 "rng": rng_state(),
-                "stage": context.stage.state_dict(),
+                "stage": stage,
             },
-            adapter_of(context.model, lora) if lora.rank else None,
+            adapter,
         )
 
     def _report(self, step: int, outcome: Path | CheckpointError) -> None:

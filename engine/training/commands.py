@@ -50,6 +50,8 @@ class StopRequested(Exception):
 class TrainingCommands:
     """Takes the commands of one run before each step; may change all that training depends on."""
 
+    is_for_leader = True
+
     def __init__(
         self,
         context: TrainContext,
@@ -86,7 +88,6 @@ class TrainingCommands:
             return None
         if not self._server.paused:
             return self._server.take()
-        self._reader.flush()
         with self._context.budget.excluded():
             return self._server.take() or "paused"
 
@@ -94,6 +95,9 @@ class TrainingCommands:
         """Raises StopRequested."""
         if isinstance(due, Request):
             self._server.handle(due)
+        if self._server.paused:
+            self._reader.flush()
+            self._context.ranks.beats.phase("paused")
         if self._server.stop:
             raise StopRequested(self._server.stop)
 

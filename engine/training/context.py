@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import Precision, autocast
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.run.events import EventLog
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
@@ -23,10 +25,13 @@ from lmm_tui.engine.run.status_writer import StatusWriter
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
+from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.training.time_budget import TimeBudget
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -42,6 +47,11 @@ class TrainContext:
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
     observer: Observer
+    ranks: Ranks
+    spread: Spread
+    """The model as it stands on the ranks; losses are computed through it."""
+    signals: Signals = field(default_factory=Signals)
+    """What this rank tells the others with the next step."""
     step: int = 0
     """Optimiser steps made."""
     tokens: int = 0
@@ -53,6 +63,8 @@ class TrainContext:
     lr_scale: float = 1.0
     """Factor on the scheduled learning rate, lowered by automatic rollbacks."""
     budget: TimeBudget = field(default_factory=TimeBudget)
+    agreed_s: float = 0.0
+    """Of several ranks: the time that rank 0 had counted when all of them heard of it."""
     parts: int = 1
     """How many parts each micro-batch is split into, to fit into the memory."""
     rolled_back: bool = False
@@ -84,7 +96,8 @@ class TrainContext:
         minutes = self.config.train.minutes
         if minutes is None:
             return self.step >= self.config.train.steps
-        return self.budget.spent_s >= 60 * minutes
+        spent_s = self.budget.spent_s if self.ranks.is_alone else self.agreed_s
+        return spent_s >= 60 * minutes
 
     @property
     def eta_s(self) -> float | None:
@@ -96,6 +109,11 @@ class TrainContext:
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
         return autocast(self.device, self.precision)
+
+    def by_leader(self, do: Callable[[LanguageModel], T]) -> T:
+        """What rank 0 finds out with the whole model, on all ranks; the others wait for it."""
+        with self.spread.whole() as model:
+            return self.ranks.by_leader(lambda: do(model))
 
     def param_groups(self) -> Iterator[dict[str, Any]]:
         """The parameter groups of all optimisers."""
@@ -110,6 +128,7 @@ class TrainContext:
     def activity(self, name: str) -> Iterator[None]:
         """Show work that is not a step while it lasts, and leave it out of the speed."""
         self.status.update(activity=name)
+        self.ranks.beats.phase("between steps")
         try:
             with self.observer.speed.excluded():
                 yield
@@ -126,9 +145,9 @@ class TrainContext:
 
     def report_warnings(self) -> None:
         """Write the stage's new warnings as alerts."""
-        for warning in self.stage.warnings:
+        while self.stage.warnings:  # One by one: batches are laid out in another thread.
+            warning = self.stage.warnings.pop(0)
             self.events.write("alert", warning, step=self.step, level="warning")
-        self.stage.warnings.clear()
 
     def change_settings(self, config: RunConfig) -> None:
         """Continue with other settings."""

@@ -103,7 +103,7 @@ class DeepProbes:
         return {} if scale is None else {NOISE_SCALE: scale}
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterator[MicroBatch]) -> dict[str, float]:
+    def calibrate(self, model: LanguageModel, batches: Iterator[MicroBatch]) -> dict[str, float]:
         """The calibration error on the first validation labels, by one more forward pass."""
         if not self._section.calibration:
             return {}
@@ -113,8 +113,8 @@ class DeepProbes:
         while missing and (batch := next(batches, None)) is not None:
             labels_N = batch.labels_BxT.flatten()
             rows_N = (labels_N >= 0).nonzero().squeeze(1)[:missing]
-            hidden_MxD = batch.hidden(self._model).flatten(0, 1)
-            logits.append(self._model.head(hidden_MxD[rows_N]))
+            hidden_MxD = batch.hidden(model).flatten(0, 1)
+            logits.append(model.head(hidden_MxD[rows_N]))
             labels.append(labels_N[rows_N])
             missing -= len(rows_N)
         if missing == _CALIBRATION_TOKENS:

@@ -42,7 +42,8 @@ class Evaluations:
         context = self._context
         name = self._checkpoints.save()
         tasks = tuple(tasks) or tuple(context.config.eval.tasks)
-        if not self._background.start(context.run_dir.checkpoints / name, tasks):
+        path = context.run_dir.checkpoints / name
+        if not context.ranks.by_leader(lambda: self._background.start(path, tasks)):
             return Message("{name} is not evaluated: the one before still is", name=name)
         return Message("evaluating {name} on {tasks}", name=name, tasks=[*tasks])
 

@@ -20,6 +20,8 @@ from lmm_tui.message import Message
 class HealthActions:
     """Reads each row that is logged; may go back to a checkpoint, write one, or pause."""
 
+    is_for_leader = True
+
     def __init__(
         self,
         context: TrainContext,

@@ -12,6 +12,7 @@ import torch
 
 from lmm_tui.engine.chat.chat_model import ChatModel, check_length
 from lmm_tui.engine.generation.generate import evaluating
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.likelihood import LikelihoodStage
 from lmm_tui.engine.stages.oom_split import split
 from lmm_tui.engine.training.context import TrainContext
@@ -30,7 +31,7 @@ class LiveModel:
         """`reader` has the numbers of the last step: rows are logged in order."""
         self._context = context
         self._reader = reader
-        self._sampler = Sampler(context.model, context.stage, context.run)
+        self._sampler = Sampler(context.stage, context.run)
 
     def validate(self) -> str:
         """Measure loss and other metrics on validation data; a short sentence of them."""
@@ -56,10 +57,12 @@ class LiveModel:
 
     def _calibration(self) -> dict[str, float]:
         """Of the first validation tokens; only stages that learn from text have some."""
-        stage = self._context.stage
+        context, stage = self._context, self._context.stage
         if not isinstance(stage, LikelihoodStage):
             return {}
-        return self._context.observer.deep.calibrate(stage.validation_batches())
+        return context.by_leader(
+            lambda model: context.observer.deep.calibrate(model, stage.validation_batches())
+        )
 
     def probe(self) -> str:
         """Run the probes now, on the data of the next step; their main numbers."""
@@ -68,7 +71,7 @@ class LiveModel:
         with context.activity(Message("probing")), torch.no_grad(), context.autocast():
             batch = split(context.stage.micro_batches(context.step)[:1], context.parts)[0]
             with context.observer.probe_forward(batch, True):
-                context.stage.loss(context.model, batch)
+                context.model(lambda model: context.stage.loss(model, batch))
         return self.log_probe()
 
     def log_probe(self) -> str:
@@ -84,9 +87,14 @@ class LiveModel:
         if prompt := options.get("prompt"):
             check_length(len(context.stage.prompt_ids(prompt)), LONGEST_PROMPT)
         self._reader.flush()
+
+        def write(model: LanguageModel) -> list[str]:
+            texts = self._sampler.sample(model, context.step, context.config.log, **options)
+            self._sampler.record_token_losses(model, context.step, context.stage.probe_sequence)
+            return texts
+
         with context.activity(Message("sampling")):
-            texts = self._sampler.sample(context.step, context.config.log, **options)
-            self._sampler.record_token_losses(context.step, context.stage.probe_sequence)
+            texts = context.by_leader(write)
         context.events.write(
             "sample",
             Message("{texts} sample" if len(texts) == 1 else "{texts} samples", texts=len(texts)),
@@ -97,18 +105,20 @@ class LiveModel:
     def talk(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Some tokens of a reply; as `ChatModel.talk`."""
         with self._context.activity(Message("talking")):
-            return self._chat_model().talk(args, self._context.config)
+            self._reader.flush()
+            config = self._context.config
+            return self._context.by_leader(lambda model: self._chat_model(model).talk(args, config))
 
     def read(self, args: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The loss of each token of a text; as `ChatModel.read`."""
         with self._context.activity(Message("reading")):
-            return self._chat_model().read(args)
+            self._reader.flush()
+            return self._context.by_leader(lambda model: self._chat_model(model).read(args))
 
-    def _chat_model(self) -> ChatModel:
-        self._reader.flush()
+    def _chat_model(self, model: LanguageModel) -> ChatModel:
         stage = self._context.stage
         return ChatModel(
-            self._context.model,
+            model,
             stage.tokenizer,
             stage.turn_ids,
             stage.stop_ids,

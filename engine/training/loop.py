@@ -10,32 +10,42 @@ from __future__ import annotations
 import gc
 from contextlib import closing
 
+from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.non_finite_policy import DivergedError
 from lmm_tui.engine.training.parts import TrainingParts, set_up
+from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.training.train_job import TrainJob
 
 
 class Trainer:
     """Trains one run to its end; made and run in the training thread."""
 
-    def __init__(self, run: Run, job: TrainJob) -> None:
-        self._run, self._job = run, job
+    def __init__(self, run: Run, job: TrainJob, ranks: Ranks = ALONE) -> None:
+        """On several `ranks` each makes one, with the same job; `run` of those beside rank 0
+        writes nothing."""
+        self._run, self._job, self._ranks = run, job, ranks
+        self._signals = Signals()
+
+    def ask_to_stop(self) -> None:
+        """Have rank 0 end the run with a checkpoint; safe in a signal handler."""
+        self._signals.stops = True
 
     def run(self) -> None:
         """Make all steps, or as many as there are until a command says stop."""
         try:
-            parts = set_up(self._run, self._job)
+            parts = set_up(self._run, self._job, self._ranks)
         except StopRequested as stop:
             stop.request.save = False  # There is nothing yet.
             return
+        parts.context.signals = self._signals
         with closing(parts):
             try:
                 self._train(parts)
             except StopRequested as stop:
                 parts.finish(save=stop.request.save)
-                stop.request.saved = parts.checkpoints.saver.has(parts.context.step)
+                stop.request.saved = parts.checkpoints.has_current()
             except DivergedError:
                 parts.finish(save=True)
                 raise
@@ -47,24 +57,30 @@ class Trainer:
         gc.collect()
         gc.freeze()
         context = parts.context
-        self._between_steps(parts)
+        self._between_steps(parts, asked=True)
+        first = context.step
         while not context.done:
             with context.budget.counting():
                 self._step(parts)
-                self._between_steps(parts)
+                self._between_steps(parts, parts.reader.said.asks)
+            if context.step == first + 1:
+                self._ranks.hurry(context.config.parallel.timeout_s)
         if context.config.log.val_every and context.val_step != context.step:
             parts.live.validate()
 
     def _step(self, parts: TrainingParts) -> None:
         probing = parts.probing.is_on
         parts.reader.push(parts.optimizer_step.run(probing))
+        self._ranks.beats.end_step(parts.context.step)
         if probing:
             parts.live.log_probe()
         parts.reader.flush_if_free()
 
-    def _between_steps(self, parts: TrainingParts) -> None:
+    def _between_steps(self, parts: TrainingParts, asked: bool) -> None:
+        """`asked`: whether rank 0 has something for all."""
+        commands = self._run.commands
         with parts.context.observer.speed.excluded():
-            parts.agenda.work_off()
+            parts.agenda.work_off(parts.context.signals, asked, lambda: commands.paused)
 
 
 if __name__ == "__main__":

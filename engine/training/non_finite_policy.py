@@ -24,6 +24,8 @@ class DivergedError(LmmError):
 class NonFinitePolicy:
     """Reads the numbers of each step; may go back to a checkpoint, pause, or end the run."""
 
+    is_for_leader = False
+
     def __init__(
         self, context: TrainContext, reader: StepReader, spikes: SpikeKeeper, rollback: Rollback
     ) -> None:

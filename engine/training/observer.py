@@ -21,6 +21,8 @@ from lmm_tui.engine.device import memory_used
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
+from lmm_tui.engine.training.step_sums import Signals
+from lmm_tui.engine.transfer import LateNumbers
 from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
@@ -46,6 +48,14 @@ class StepTensors:
     stats: dict[str, Tensor]
     scaled: bool = False
     """Whether the gradient was scaled for fp16, where an overflow is part of the search."""
+    signals: Tensor | None = None
+    """Of several ranks: the sums that `Signals.read` takes."""
+
+    def read_later(self) -> LateNumbers:
+        """Queue the copy of loss, norm, the layers' norms, the stage's metrics and the signals."""
+        said = () if self.signals is None else self.signals
+        values = [self.loss, self.norms.total, *self.norms.layers, *self.stats.values(), *said]
+        return LateNumbers(torch.stack([value.float() for value in values]))
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ class StepMetrics:
     """Whether the update was skipped, since loss or gradient norm is not finite."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """The metrics of the stage."""
+    signals: Signals | None = None
+    """What the ranks said with this step; None where there is one."""
 
 
 class Observer:
@@ -74,12 +86,15 @@ class Observer:
         steps_per_epoch: float,
         deep: ProbeConfig | None = None,
         on_row: Callable[[int, Mapping[str, float]], object] = lambda step, row: None,
+        of_ranks: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`on_row` is called with each row that is logged; `deep` chooses the deep probes."""
+        """`on_row` is called with each row that is logged; `deep` chooses the deep probes;
+        `of_ranks` gives what a row says of the ranks."""
         self.grads = GradNorms(model.named_parameters())
         self.speed = speed
         self._tracker = tracker
         self._on_row = on_row
+        self._of_ranks = of_ranks
         self._steps_per_epoch = steps_per_epoch
         self._model = model
         self._compiled = compiled
@@ -93,18 +108,19 @@ class Observer:
         self._process = psutil.Process()
         self._process.cpu_percent()  # The next call says what was used since this one.
 
-    def record_step(self, numbers: StepTensors, log_every: int) -> StepMetrics:
-        """Read a step's tensors, in one copy, and log them where a row is due."""
+    def record_step(self, numbers: StepTensors, values: LateNumbers, log_every: int) -> StepMetrics:
+        """Wait for the `values` of a step, and log them where a row is due."""
         norms, stats = numbers.norms, numbers.stats
-        values = [numbers.loss, norms.total, *norms.layers, *stats.values()]
-        loss, norm, *others = torch.stack([value.float() for value in values]).tolist()
+        loss, norm, *others = values.read()
+        said = 0 if numbers.signals is None else len(numbers.signals)
+        signals = Signals.read(*others[-said:]) if said else None
         layers = dict(zip(norms.names, others, strict=False))
         tracker = self._tracker
         tracker.update_loss(loss, "train")
         tracker.update_lr(numbers.lr)
         tracker.update_grad_norm(norm, numbers.max_norm)
         tracker.update_layer_norms(layers)
-        of_stage = dict(zip(stats, others[len(layers) :], strict=True))
+        of_stage = dict(zip(stats, others[len(layers) :], strict=False))
         for name, value in of_stage.items():
             tracker.update(name, value)
         tracker.update_speed(self.speed.steps_per_s, self.speed.tokens_per_s, self.speed.mfu)
@@ -115,8 +131,10 @@ class Observer:
         if numbers.step % log_every == 0:
             tracker.update(MEMORY, memory_used(numbers.loss.device) / 1e9)
             tracker.update(CPU, self._process.cpu_percent())
+            for name, value in self._of_ranks().items():
+                tracker.update(name, value)
             self._log(numbers.step, numbers.tokens)
-        return StepMetrics(numbers.step, loss, norm, skipped, of_stage)
+        return StepMetrics(numbers.step, loss, norm, skipped, of_stage, signals)
 
     def record_validation(self, step: int, tokens: int, numbers: Mapping[str, float]) -> None:
         """Log a row of metrics on validation data."""
@@ -143,7 +161,8 @@ class Observer:
         if self._compiled:
             labels_BxT = labels_BxT[:_PROBE_SEQUENCES]
             with torch.no_grad(), self.deep.record_forward():
-                hidden.append(self._model.read(batch.ids_BxT[:_PROBE_SEQUENCES]))
+                ids_BxT = batch.ids_BxT[:_PROBE_SEQUENCES]
+                hidden.append(self._model(lambda model: model.read(ids_BxT)))
             yield
         else:
             with self._model.watching(hidden.append), self.deep.record_forward():
@@ -209,7 +228,8 @@ class Observer:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(counted), generator=generator)[:_PROBE_TOKENS]
         rows = counted[order].to(labels_N.device)
-        logits_NxV = self._model.head(hidden_BxTxD.flatten(0, 1)[rows])
+        hidden_NxD = hidden_BxTxD.flatten(0, 1)[rows]
+        logits_NxV = self._model(lambda model: model.head(hidden_NxD))
         self.deep.record_logits(logits_NxV)
         output = self._probe.compute_output_distribution(logits_NxV, labels_N[rows], shift=False)
         return output | self._probe.compute_representation_diversity()

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from lmm_tui.engine.device import fused_step_can_skip
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.training.mps_adamw import SkippableAdamW
+from lmm_tui.engine.training.muon import StackedMuon
 
 if TYPE_CHECKING:
     from lmm_tui.engine.config.sections.optim_config import OptimConfig
@@ -28,14 +31,19 @@ def build_optimizers(
     """AdamW alone, or Muon (arXiv 2502.16982) for the hidden matrices and AdamW for the rest.
 
     AdamW's groups start from `peak_lr`, Muon's from `config.muon_lr`. Frozen parameters are left
-    out. AdamW's fused kernel exists on CPU, CUDA and MPS.
+    out. Each takes `found_inf`, as `engine.training.non_finite` sets it.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     hidden = _hidden_matrices(model, trained) if config.name == "muon" else []
     optimizers: list[torch.optim.Optimizer] = []
     if hidden:
         optimizers.append(
-            torch.optim.Muon(hidden, lr=config.muon_lr, weight_decay=config.weight_decay)
+            StackedMuon(
+                hidden,
+                lr=config.muon_lr,
+                weight_decay=config.weight_decay,
+                compute=torch.float32 if config.muon_precision == "fp32" else torch.bfloat16,
+            )
         )
     taken = {id(parameter) for parameter in hidden}
     rest = [parameter for parameter in trained if id(parameter) not in taken]
@@ -43,8 +51,9 @@ def build_optimizers(
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
+    kind = torch.optim.AdamW if fused_step_can_skip(model.head_weight.device) else SkippableAdamW
     optimizers.append(
-        torch.optim.AdamW(
+        kind(
             [group for group in groups if group["params"]],
             lr=peak_lr,
             betas=(config.beta1, config.beta2),

@@ -6,40 +6,61 @@ that does not fit into the memory is repeated with its micro-batches split into 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.device import empty_cache
+from lmm_tui.engine.device import empty_cache, is_out_of_memory
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.oom_split import next_split, split, with_oom_retry
+from lmm_tui.engine.stages.shares import share
+from lmm_tui.engine.training.batches_ahead import BatchesAhead
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
 from lmm_tui.engine.training.schedule import lr_factor
+from lmm_tui.engine.training.step_sums import sum_step
+from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 from lmm_tui.metrics.names import ROUTER_LOSS
+from lmm_tui.metrics.step.grad_norms import LayerNorms
+
+
+class RankMemoryError(LmmError):
+    """One of several ranks ran out of memory in the middle of a step."""
 
 
 class OptimizerStep:
     """Makes the steps of one run; it does not advance the counters of the context."""
 
     def __init__(self, context: TrainContext) -> None:
-        self._context = context
+        """Made when all that batches depend on is restored. `close` it."""
+        self._context, stage = context, context.stage
+        self._batches = BatchesAhead(
+            stage.micro_batches, ahead=stage.laid_out_ahead, under=context.autocast
+        )
+        self._tried = False
+        """Whether the ranks know that a micro-batch fits."""
+
+    def close(self) -> None:
+        self._batches.close()
 
     def run(self, probing: bool) -> StepTensors:
         """Make the next step; nothing here waits for a GPU unless `probing`."""
         context = self._context
         lr = self._set_lr()
-        with context.autocast():
-            micro_batches = context.stage.micro_batches(context.step)
+        context.ranks.beats.phase("data")
+        micro_batches = self._batches.take(context.step)
         weight = sum(batch.weight for batch in micro_batches)
-        loss, stats = with_oom_retry(
-            lambda: self._backward_all(micro_batches, weight, probing),
-            lambda: self._split_further(micro_batches),
-        )
+        tokens = sum(batch.tokens for batch in micro_batches)
+        own = share(micro_batches, context.ranks.rank, context.ranks.size)
+        loss, stats = self._accumulate(own, weight, probing)
         for optimizer in context.optimizers:
             context.scaler.unscale_(optimizer)
-        norms = context.observer.grads.measure()
+        context.ranks.beats.phase("all-reduce")
+        loss, stats, norms, signals = self._over_all_ranks(loss, stats)
+        context.ranks.beats.phase("optimizer")
         context.observer.grads.clip(context.config.optim.clip)
         skip = is_non_finite(loss, norms.total)
         with context.observer.probe_update(norms, weight, probing):
@@ -49,13 +70,14 @@ class OptimizerStep:
         context.scaler.update()
         return StepTensors(
             context.step + 1,
-            context.tokens + sum(batch.tokens for batch in micro_batches),
+            context.tokens + tokens,
             lr,
             loss,
             norms,
             context.config.optim.clip,
             stats,
             scaled=context.scaler.is_enabled(),
+            signals=signals,
         )
 
     def _set_lr(self) -> float:
@@ -66,6 +88,65 @@ class OptimizerStep:
             group["lr"] = group["initial_lr"] * factor
         return config.peak_lr * factor
 
+    def _accumulate(
+        self, own: list[MicroBatch], weight: int, probing: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient of this rank's share; micro-batches are split where they do not fit.
+
+        On several ranks only before the first step, where they agree on it; later a rank that
+        runs out of memory would leave the others in a collective.
+        """
+        ranks = self._context.ranks
+        if ranks.is_alone:
+            return with_oom_retry(
+                lambda: self._backward_all(own, weight, probing), lambda: self._split_further(own)
+            )
+        if not self._tried:
+            self._try(own, weight)
+        # Masks of dropout are a function of seed, step and rank: no checkpoint has to keep them.
+        seed = (self._context.config.train.seed, self._context.step, ranks.rank)
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        try:
+            return self._backward_all(own, weight, probing)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        raise RankMemoryError(
+            "rank {rank} ran out of memory on {device} in step {step}, where the ranks cannot "
+            "split micro-batches any more; parallel.restarts lets them go on from the last "
+            "checkpoint with smaller ones",
+            rank=ranks.rank,
+            device=self._context.device,
+            step=self._context.step + 1,
+        )
+
+    def _try(self, own: list[MicroBatch], weight: int) -> None:
+        """Find out how small micro-batches have to be for every rank."""
+        context = self._context
+
+        def attempt() -> None:
+            with context.spread.accumulating(is_last=False):
+                self._backward(split(own[:1], context.parts)[0], weight, {})
+
+        if not context.spread.is_sharded:
+            with_oom_retry(attempt, lambda: self._split_further(own))
+        context.parts = context.ranks.most(context.parts)
+        context.zero_grad()
+        self._tried = True
+
+    def _over_all_ranks(
+        self, loss: Tensor, stats: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], LayerNorms, Tensor | None]:
+        """Loss, metrics and gradient norms of the whole step, and the ranks' signals."""
+        context, grads = self._context, self._context.observer.grads
+        if context.ranks.is_alone:
+            return loss, stats, grads.measure(), None
+        context.signals.spent_s = context.budget.spent_s
+        signals = context.signals.tensor(context.ranks.leads)
+        squares_L = grads.squares().to(loss.device) / context.spread.replicas
+        sums = sum_step(context.ranks, loss, stats, signals, squares_L)
+        return sums.loss, sums.stats, grads.adopt(sums.squares_L), sums.signals
+
     def _backward_all(
         self, micro_batches: list[MicroBatch], weight: int, probing: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -73,28 +154,44 @@ class OptimizerStep:
         context, observer = self._context, self._context.observer
         loss = torch.zeros((), device=context.device)
         stats: dict[str, Tensor] = {}
-        for index, batch in enumerate(split(micro_batches, context.parts)):
-            with observer.probe_forward(batch, probing and index == 0):
+        pieces = split(micro_batches, context.parts)
+        for index, batch in enumerate(pieces):
+            is_last = index == len(pieces) - 1
+            with (
+                observer.probe_forward(batch, probing and index == 0),
+                context.spread.accumulating(is_last),
+            ):
                 loss += self._backward(batch, weight, stats)
-            if probing and index == 0 and not context.scaler.is_enabled():
+            # The gradient of the last one is that of all ranks.
+            own = context.ranks.is_alone or not is_last
+            if probing and index == 0 and own and not context.scaler.is_enabled():
                 observer.deep.record_first_gradient(batch.weight)
         return loss, stats
 
     def _backward(self, batch: MicroBatch, weight: int, stats: dict[str, Tensor]) -> Tensor:
         """The share of one part of a micro-batch in the loss of its step; adds to `stats`."""
         context = self._context
+
+        def work(model: LanguageModel) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+            loss_sum, sums = context.stage.loss(model, batch)
+            router_loss, model.router_loss = model.router_loss, None
+            if router_loss is None:
+                return loss_sum, loss_sum, sums
+            # Of a MoE; the loss that is shown stays that of the data.
+            uneven = router_loss * batch.weight
+            return loss_sum + uneven, loss_sum, sums | {ROUTER_LOSS: uneven.detach()}
+
+        beats = context.ranks.beats
+        beats.phase("forward")
         with context.autocast():
-            loss_sum, sums = context.stage.loss(context.model, batch)
-        minimised, router_loss = loss_sum, context.model.router_loss
-        if router_loss is not None:  # Of a MoE; the loss that is shown stays that of the data.
-            uneven, context.model.router_loss = router_loss * batch.weight, None
-            minimised, sums = loss_sum + uneven, sums | {ROUTER_LOSS: uneven.detach()}
-        share = loss_sum / weight
+            minimised, loss_sum, sums = context.spread(work)
+        beats.phase("backward")
+        part = loss_sum / weight
         context.scaler.scale(minimised / weight).backward()
         for name, value in sums.items():
             before = stats.get(name, torch.zeros((), device=context.device))
             stats[name] = before + value / weight
-        return share.detach()
+        return part.detach()
 
     def _split_further(self, micro_batches: list[MicroBatch]) -> None:
         """Free what the failed attempt left, and split micro-batches into twice as many parts."""
@@ -121,7 +218,9 @@ if __name__ == "__main__":
 
     from lmm_tui.engine.config.resolve import resolve
 
-    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3)
+    stage = SimpleNamespace(micro_batches=None, laid_out_ahead=False)
+    context: Any = SimpleNamespace(config=resolve().completed(), lr_scale=1.0, step=3, stage=stage)
+    context.autocast = None
     context.total_steps = context.config.train.steps
     context.param_groups = lambda: []
     print(OptimizerStep(context)._set_lr())

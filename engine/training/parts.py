@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmm_tui.engine.health.health_monitor import checked_rules
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run import Run
+from lmm_tui.engine.stages.shares import refuse_uneven
 from lmm_tui.engine.training.agenda import Agenda
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.commands import StopRequested, TrainingCommands
@@ -32,6 +35,7 @@ from lmm_tui.engine.training.setting_changer import SettingChanger
 from lmm_tui.engine.training.spike_keeper import SpikeKeeper
 from lmm_tui.engine.training.step_reader import StepReader
 from lmm_tui.engine.training.train_job import TrainJob
+from lmm_tui.engine.training.weight_checksum import WeightChecksum
 from lmm_tui.message import Message
 
 
@@ -63,17 +67,20 @@ class TrainingParts:
 
     def close(self) -> None:
         """Wait for what is being written."""
+        self.optimizer_step.close()
         self.checkpoints.close()
         self.spikes.close()
 
 
-def set_up(run: Run, job: TrainJob) -> TrainingParts:
+def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
     """All that a run needs before its first step. Raises StopRequested where a command says so."""
     checked_rules(job.config.health, own_loop=True)
-    device, precision = choose_device(job.config)
-    checkpoint = find_checkpoint(run)
+    train = job.config.train
+    refuse_uneven(train.batch_size * train.grad_accum, ranks.size)
+    device, precision = choose_device(job.config, ranks)
+    checkpoint = ranks.by_leader(lambda: find_checkpoint(run))
     context = build_context(
-        run, job, device, precision, fresh=checkpoint is None, progress=_Progress(run)
+        run, job, device, precision, ranks, fresh=checkpoint is None, progress=_Progress(run)
     )
     reader = StepReader(context)
     spikes = SpikeKeeper(context)
@@ -86,6 +93,7 @@ def set_up(run: Run, job: TrainJob) -> TrainingParts:
         resume_from(context, checkpoint)
         checkpoints.saver.adopt(context.step, checkpoint)
         health.catch_up()
+    context.parts = max(context.parts, ranks.by_leader(lambda: _parts_after_crashes(run)))
     settings = SettingChanger(context)
     if job.resumes:
         settings.resume(_origin(checkpoint))
@@ -104,7 +112,9 @@ def set_up(run: Run, job: TrainJob) -> TrainingParts:
             settings,
             TrainingCommands(context, reader, settings, checkpoints, rollback, live, evaluations),
             probing,
-        ]
+            WeightChecksum(context),
+        ],
+        ranks,
     )
     return TrainingParts(
         context,
@@ -117,6 +127,12 @@ def set_up(run: Run, job: TrainJob) -> TrainingParts:
         probing,
         agenda,
     )
+
+
+def _parts_after_crashes(run: Run) -> int:
+    """In how many parts micro-batches are cut after the times that ranks ran out of memory."""
+    record = read_supervisor(run.run_dir.supervisor_file)
+    return 1 if record is None else 2**record.out_of_memory
 
 
 class _Progress:

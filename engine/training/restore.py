@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lmm_tui.engine.checkpoints import checkpoint
 from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint import CheckpointState
@@ -21,6 +19,7 @@ from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import no_time_left, nothing_left
 from lmm_tui.engine.training.context import TrainContext
+from lmm_tui.engine.training.optimizer_state import load_named
 from lmm_tui.message import Message
 
 
@@ -81,28 +80,20 @@ def load_checkpoint(context: TrainContext, path: Path) -> tuple[CheckpointState,
         load_adapted(context.model, weights, adapter)
     else:
         context.model.load_state_dict(weights)
+    names = {id(p): name for name, p in context.model.named_parameters()}
     for optimizer, saved in zip(context.optimizers, training["optimizers"], strict=True):
-        _load_moments(optimizer, saved)
+        load_named(optimizer, saved, names)
     context.scaler.load_state_dict(training["scaler"])
     return state, training
 
 
-def _load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Take the state from the checkpoint but the hyper-parameters from the configuration."""
-    wanted = [
-        {key: value for key, value in group.items() if key != "params"}
-        for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(saved)
-    for group, settings in zip(optimizer.param_groups, wanted, strict=True):
-        group.update(settings)
-
-
 if __name__ == "__main__":
-    weight = torch.nn.Parameter(torch.ones(2))
-    first, second = (torch.optim.AdamW([weight], lr=lr) for lr in (1e-3, 5e-4))
-    weight.sum().backward()
-    first.step()
-    _load_moments(second, first.state_dict())
-    print(second.state[weight], second.param_groups[0]["lr"])
+    import tempfile
+    from types import SimpleNamespace
+
+    status = SimpleNamespace(update=lambda **changes: print(changes["activity"]))
+    with tempfile.TemporaryDirectory() as folder:
+        place = SimpleNamespace(checkpoints=Path(folder))
+        demo: Any = SimpleNamespace(status=status, run_dir=place)
+        print(find_checkpoint(demo))
     print("=== 自测通过 ===")

@@ -41,9 +41,13 @@ class Rollback:
                 else "there is no intact checkpoint from before step {before} to go back to",
                 before=before,
             )
-        if saver.has(context.step):  # With the weights that were just left.
-            files.set_aside(saver.wait())
-            saver.forget()
+
+        def set_aside() -> None:
+            if saver.has(context.step):  # With the weights that were just left.
+                files.set_aside(saver.wait())
+                saver.forget()
+
+        context.ranks.by_leader(set_aside)
         self._checkpoints.begin()
         return Message(
             "restored {name}; continuing with the data after step {step}",
@@ -68,8 +72,12 @@ class Rollback:
     def _restore_weights(self, before: int | None = None) -> Path | None:
         """Those of the newest intact checkpoint, with the optimisers; None if there is none."""
         context = self._context
-        self._checkpoints.saver.settle()
-        path, _ = files.newest_intact(context.run_dir.checkpoints, before=before)
+
+        def newest() -> Path | None:
+            self._checkpoints.saver.settle()
+            return files.newest_intact(context.run_dir.checkpoints, before=before)[0]
+
+        path = context.ranks.by_leader(newest)
         if path is not None:
             with context.activity(Message("rolling back to {name}", name=path.name)):
                 load_checkpoint(context, path)
@@ -80,7 +88,9 @@ if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    context: Any = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")))
+    from lmm_tui.engine.parallel.ranks import Ranks
+
+    context: Any = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")), ranks=Ranks())
     parts: Any = SimpleNamespace(saver=SimpleNamespace(settle=lambda: None))
     print(Rollback(context, parts, parts).roll_back_and_lower_lr())
     print("=== 自测通过 ===")

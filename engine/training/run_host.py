@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
@@ -30,6 +31,9 @@ from lmm_tui.message import Message
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.metrics.stages.stage_info import StageInfo
 
+if TYPE_CHECKING:
+    from lmm_tui.engine.parallel.ranks import Ranks
+
 
 class EngineHost:
     """One run, from its first file to its last.
@@ -38,13 +42,18 @@ class EngineHost:
     LmmError where the directory cannot be used; nothing is overwritten then.
     """
 
-    def __init__(self, config: RunConfig, resume: RunDir | None = None) -> None:
-        self._job = job = plan_job(config, resume)
+    def __init__(
+        self, config: RunConfig, resume: RunDir | None = None, ranks: Ranks | None = None
+    ) -> None:
+        self._ranks = ranks
+        """The processes that train the run together; None where this is the only one."""
+        self._job = job = plan_job(config, resume, is_made=ranks is not None)
         self.config, self.run_dir = job.config, job.run_dir
         self.state = "starting"
         self.error = ""
         self.refused = False
         """Whether `error` is a sentence for a person, as for settings that cannot be trained."""
+        self.failure: BaseException | None = None
         about = _about_stage(job.config.stage)
         # Where they follow from data or time they are not known yet.
         steps = job.config.train.steps if job.config.train.length_key == "steps" else 0
@@ -127,10 +136,15 @@ class EngineHost:
         try:
             from lmm_tui.engine.training.loop import Trainer
 
-            Trainer(self._run, self._job).run()
+            if self._ranks is None:
+                Trainer(self._run, self._job).run()
+            else:
+                Trainer(self._run, self._ranks.tell(self._job), self._ranks).run()
         except LmmError as error:
+            self.failure = error
             self._fail(str(error), "")
         except BaseException as error:
+            self.failure = error
             # An exception that leaves a thread would not be reported.
             self._fail(failure(error), traceback.format_exc())
             if not isinstance(error, Exception):

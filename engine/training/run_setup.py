@@ -26,6 +26,8 @@ from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import ALONE, Ranks
+from lmm_tui.engine.parallel.spread import Spread, spread
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
@@ -41,14 +43,27 @@ from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun, Tracker
 from lmm_tui.named_code import TRACKER_GROUP, installed_names, load
 
 
-def choose_device(config: RunConfig) -> tuple[torch.device, Precision]:
-    """Set threads and seeds of this process; the device and precision to train with."""
+def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device, Precision]:
+    """Set threads and seeds of this process; the device and precision to train with.
+
+    Of several ranks each has the GPU of its number, or a share of the CPU.
+    """
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
         # For tokenizers, which makes its threads once and otherwise as many as there are CPUs.
         os.environ["RAYON_NUM_THREADS"] = str(config.train.threads)
+    elif not ranks.is_alone:
+        torch.set_num_threads(max(1, torch.get_num_threads() // ranks.size))
     device = devices.resolve_device(config.device)
+    if device.type == "cuda" and not ranks.is_alone:
+        device = devices.resolve_device(f"cuda:{ranks.local_rank}")
+        torch.cuda.set_device(device)
     precision = devices.resolve_precision(device, config.train.precision)
+    if precision == "fp16" and not ranks.is_alone and config.parallel.shard != "none":
+        raise ConfigError(
+            "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
+            "model; use bf16 or fp32 (train.precision), or parallel.shard none"
+        )
     devices.seed_all(config.train.seed)
     return device, precision
 
@@ -58,6 +73,7 @@ def build_context(
     job: TrainJob,
     device: torch.device,
     precision: Precision,
+    ranks: Ranks,
     *,
     fresh: bool,
     progress: Progress,
@@ -67,10 +83,14 @@ def build_context(
     `fresh` is False where a checkpoint will be restored.
     """
     config, start = job.config, None
-    if config.start_from and fresh:
-        start, config = adopt_starting_weights(run, config, config.start_from)
-    stage = load_stage(config, device, progress)
-    config = _with_steps(run, job, config, stage.steps_per_epoch)
+    # What rank 0 prepares, tokens and tokenizer among it, the others find in the cache.
+    with ranks.leader_first():
+        if config.start_from and fresh:
+            start, config = adopt_starting_weights(run, config, config.start_from)
+        stage = load_stage(config, device, progress)
+        stage.ranks = ranks
+        config = _with_steps(run, job, config, stage.steps_per_epoch)
+        _save_tokenizer(run, stage.tokenizer, fresh)
     for note in stage.notes:
         run.events.write("start", note, step=0)
     for warning in stage.warnings:
@@ -78,7 +98,6 @@ def build_context(
     stage.warnings.clear()
     for entry in stage.cache_entries:
         note_run(entry, run.run_dir.path)
-    _save_tokenizer(run, stage.tokenizer, fresh)
     run.status.update(activity=Message("building the model"))
     architecture = read_architecture(run.run_dir.path)
     model = _build_model(
@@ -86,6 +105,8 @@ def build_context(
     )
     with devices.autocast(device, precision):
         stage.begin(model, run.run_dir, fresh=fresh)
+    standing = stage.spread = spread(model, ranks, config.parallel.shard)
+    standing.on_wait = partial(ranks.beats.phase, "all-reduce")
     return TrainContext(
         run,
         job,
@@ -96,7 +117,9 @@ def build_context(
         model,
         build_optimizers(model, config.optim, config.peak_lr),
         devices.make_scaler(device, precision),
-        _build_observer(run, config, stage, model, precision),
+        _build_observer(run, config, stage, standing, precision, ranks),
+        ranks,
+        standing,
     )
 
 
@@ -192,6 +215,8 @@ def _steps_of_budget(config: RunConfig) -> tuple[int, Message]:
 
 def _save_tokenizer(run: Run, tokenizer: Tokenizer, fresh: bool) -> None:
     own = run.run_dir.path / "tokenizer.json"
+    if not run.leads:
+        return
     if fresh or not own.is_file():
         with writing(own):
             tokenizer.save(own)
@@ -267,21 +292,33 @@ def _build_observer(
     run: Run,
     config: RunConfig,
     stage: Stage,
-    model: LanguageModel,
+    standing: Spread,
     precision: Precision,
+    ranks: Ranks,
 ) -> Observer:
-    for mirror in _mirrors(run, config, stage):
+    model, deep = standing.model, config.probe
+    if standing.is_sharded and (deep.updates or deep.noise):
+        deep = deep.model_copy(update={"updates": False, "noise": False})
+        run.alert(
+            Message(
+                "probe.updates and probe.noise are not measured while parallel.shard divides the "
+                "model"
+            ),
+            level="info",
+        )
+    for mirror in _mirrors(run, config, stage) if run.leads else ():
         run.metrics.add_mirror(mirror)
     return Observer(
         model,
         run.metrics,
         SpeedMeter(
             model.shape.flops_per_token(config.data.seq_len),
-            devices.peak_flops(model.head_weight.device, precision),
+            ranks.size * devices.peak_flops(model.head_weight.device, precision),
         ),
         compiled=config.train.compile,
         steps_per_epoch=stage.steps_per_epoch,
-        deep=config.probe,
+        deep=deep,
+        of_ranks=lambda: ranks.beats.numbers,
         on_row=run.tell_row,
     )
 

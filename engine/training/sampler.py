@@ -16,15 +16,15 @@ _LOSS_TOKENS = 96
 
 
 class Sampler:
-    """Samples from one model; its mode and the random numbers of training stay untouched."""
+    """Of one run; the mode of the model and the random numbers of training stay untouched."""
 
-    def __init__(self, model: LanguageModel, stage: Stage, run: Run) -> None:
-        self._model = model
+    def __init__(self, stage: Stage, run: Run) -> None:
         self._stage = stage
         self._run = run
 
     def sample(
         self,
+        model: LanguageModel,
         step: int,
         settings: LogConfig,
         *,
@@ -45,7 +45,7 @@ class Sampler:
             ids = self._stage.prompt_ids(text)
             seed = step * len(prompts) + number
             stop_ids = self._stage.stop_ids
-            new_ids = list(generate(self._model, ids, seed=seed, stop_ids=stop_ids, **chosen))
+            new_ids = list(generate(model, ids, seed=seed, stop_ids=stop_ids, **chosen))
             texts.append(self._stage.tokenizer.decode(new_ids))
             details = {
                 "tokens": len(new_ids),
@@ -56,10 +56,10 @@ class Sampler:
             self._run.add_sample(RunSample(step, prompt=text, text=texts[-1], details=details))
         return texts
 
-    def record_token_losses(self, step: int, ids: Sequence[int]) -> None:
+    def record_token_losses(self, model: LanguageModel, step: int, ids: Sequence[int]) -> None:
         """Record the loss of each token of a text given those before it; the first has none."""
         ids = ids[:_LOSS_TOKENS]
-        losses = [round(loss, 4) for loss in token_losses(self._model, ids)]
+        losses = [round(loss, 4) for loss in token_losses(model, ids)]
         tokens = self._stage.tokenizer.token_strings(ids)[1:]
         details = {"tokens": tokens, "losses": losses}
         self._run.add_sample(RunSample(step, "token_losses", details=details))

@@ -23,6 +23,8 @@ def fits(step: int, every: int) -> bool:
 class Scheduled(ABC):
     """Is due once at each step for which it is scheduled; not where the loop begins."""
 
+    is_for_leader = False
+
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._asked_at = context.step
@@ -101,6 +103,8 @@ class Evaluating(Scheduled):
 class Probing:
     """Every `log.probe_every` steps, in the step itself: it is announced before that."""
 
+    is_for_leader = False
+
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._step = -1
@@ -121,6 +125,8 @@ class Probing:
 
 class StageWarnings:
     """What the stage has to say of its data, as it comes."""
+
+    is_for_leader = False
 
     def __init__(self, context: TrainContext) -> None:
         self._context = context

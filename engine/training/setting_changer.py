@@ -26,6 +26,8 @@ from lmm_tui.message import Message
 class SettingChanger:
     """The settings of one run."""
 
+    is_for_leader = False
+
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._history = context.job.history

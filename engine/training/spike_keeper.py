@@ -40,6 +40,8 @@ _Row = tuple[int, int, float, list[int], list[float | None]]
 class SpikeKeeper:
     """Spikes of one run; changes nothing that training depends on. `close` it."""
 
+    is_for_leader = True
+
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._flagged: list[_Flag] = []
@@ -63,15 +65,20 @@ class SpikeKeeper:
     def _keep(self, step: int, rule: str, what: str) -> None:
         """Keep the sequences of `step` with the highest loss."""
         context, stage = self._context, self._context.stage
-        micro_batches = split(stage.micro_batches(step - 1), context.parts)
-        rows: list[_Row] = []
-        with torch.no_grad(), evaluating(context.model), context.autocast():
-            for number, batch in enumerate(micro_batches):
-                rows += _rows(number, batch, context.model)
-        # NaN first.
-        rows.sort(key=lambda row: row[2] if row[2] == row[2] else float("inf"), reverse=True)
-        most = rows[:MOST_SEQUENCES]
-        self._thread.submit(self._write, step, rule, what, stage.tokenizer, most)
+
+        def worst(model: LanguageModel) -> list[_Row]:
+            micro_batches = split(stage.micro_batches(step - 1), context.parts)
+            rows: list[_Row] = []
+            with torch.no_grad(), evaluating(model), context.autocast():
+                for number, batch in enumerate(micro_batches):
+                    rows += _rows(number, batch, model)
+            # NaN first.
+            rows.sort(key=lambda row: row[2] if row[2] == row[2] else float("inf"), reverse=True)
+            return rows[:MOST_SEQUENCES]
+
+        most = context.by_leader(worst)
+        if context.ranks.leads:
+            self._thread.submit(self._write, step, rule, what, stage.tokenizer, most)
 
     def close(self) -> None:
         """Wait for what is being written."""

@@ -1,16 +1,18 @@
 """Reads the numbers of a step from the device, as late as possible.
 
-On a GPU, reading waits until the step is done. So a step's tensors are kept until the next step is
-queued, and read then; a part of the loop that needs them earlier calls `flush`.
+On a GPU, reading waits until the step is done. So the copy of its numbers is queued with it, and
+waited for when the next step is queued; a part of the loop that needs them earlier calls `flush`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmm_tui.engine.device import is_asynchronous
+from lmm_tui.engine import device
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics, StepTensors
+from lmm_tui.engine.training.step_sums import Signals
+from lmm_tui.engine.transfer import LateNumbers
 from lmm_tui.message import Message
 
 
@@ -20,8 +22,10 @@ class StepReader:
     def __init__(self, context: TrainContext) -> None:
         self._context = context
         self._on_read: list[Callable[[StepMetrics], None]] = []
-        self._pending: StepTensors | None = None
+        self._pending: tuple[StepTensors, LateNumbers] | None = None
         self._write_error = ""
+        self.said = Signals()
+        """What the ranks said with the step that was read last."""
 
     def on_read(self, called: Callable[[StepMetrics], None]) -> None:
         """Call it with the numbers of each step, as soon as they are read."""
@@ -30,25 +34,27 @@ class StepReader:
     def push(self, numbers: StepTensors) -> None:
         """Take over the step that was just made; reads the one before it."""
         context = self._context
+        values = numbers.read_later()
         self.flush()
         context.observer.speed.step(numbers.tokens - context.tokens)
         context.step, context.tokens = numbers.step, numbers.tokens
         context.status.update(step=numbers.step, tokens=numbers.tokens)
-        self._pending = numbers
+        self._pending = numbers, values
 
     def flush_if_free(self) -> None:
         """Read the last step where that does not wait for a device."""
-        if not is_asynchronous(self._context.device):
+        if not device.is_asynchronous(self._context.device):
             self.flush()
 
     def flush(self) -> None:
         """Read the numbers of the last step, if they are not read yet."""
         if self._pending is None:
             return
-        numbers, self._pending = self._pending, None
+        (numbers, values), self._pending = self._pending, None
         context = self._context
-        reading = context.observer.record_step(numbers, context.config.log.every)
+        reading = context.observer.record_step(numbers, values, context.config.log.every)
         context.loss = reading.loss
+        self._take(reading.signals)
         self._report_write_errors()
         for called in self._on_read:
             called(reading)
@@ -62,6 +68,17 @@ class StepReader:
         )
         if context.config.train.minutes is not None:
             context.show_totals()
+
+    def _take(self, signals: Signals | None) -> None:
+        """Of several ranks: what they said, once; rank 0 keeps the time for all."""
+        if signals is None:
+            return
+        context, self.said = self._context, signals
+        context.agreed_s = signals.spent_s
+        if not context.ranks.leads:
+            context.budget.spent_s = signals.spent_s
+        elif signals.stops and not context.run.commands.stop:
+            context.run.commands.mailbox.send("stop")
 
     def conclude(self) -> None:
         """Say what became of rows that waited, once the file of metrics is closed."""

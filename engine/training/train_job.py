@@ -45,8 +45,13 @@ class TrainJob:
         return to_toml(with_changes(self.config, self.history.began))
 
 
-def plan_job(config: RunConfig, resume: RunDir | None = None) -> TrainJob:
-    """Raises LmmError where the directory cannot be used; nothing is written."""
+def plan_job(
+    config: RunConfig, resume: RunDir | None = None, *, is_made: bool = False
+) -> TrainJob:
+    """Raises LmmError where the directory cannot be used; nothing is written.
+
+    `is_made`: the directory of a new run may be there, from who starts its ranks.
+    """
     if resume is not None:
         config = _relocate_tokenizer(config, resume)
     if config.start_from is None or resume is not None:
@@ -55,7 +60,7 @@ def plan_job(config: RunConfig, resume: RunDir | None = None) -> TrainJob:
     if resume is None:
         config = _with_stage_file(_with_sources(config))
     run_dir = resume or RunDir(Path(config.runs_dir) / (config.name or _new_name(config)))
-    if resume is None and run_dir.exists():
+    if resume is None and run_dir.exists() and not is_made:
         raise RunDirError(
             "{path}: holds a run already; choose another --name, or go on with "
             "`lmm-tui resume {name}`",

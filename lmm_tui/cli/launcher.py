@@ -24,6 +24,7 @@ from lmm_tui.cockpit.messages import Departure
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.runs.ranks.nodes import starts_ranks
 from lmm_tui.runs.shutdown import GRACE_S, TERMINATED, leave_after
 from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
@@ -57,14 +58,15 @@ def launch_cockpit(
 ) -> int:
     """Start a run and show it; returns the exit code once both have ended.
 
-    `configure` opens the configure screen first. With `detach` training gets a process of its own,
-    resumed up to `retries` times after a crash, and this returns once the app is left. After
+    `configure` opens the configure screen first. With `detach`, and with several ranks, training
+    gets a process of its own, resumed up to `retries` times after a crash, and this returns once
+    the app is left. After
     SIGTERM there are `grace_s` seconds for a checkpoint. 0: finished, stopped, detached or
     nothing started; 1: failed; 143: ended by SIGTERM with no checkpoint of the end.
     Raises LmmError if the run was refused.
     """
     keys.remap(keymap.load())
-    if detach:
+    if detach or starts_ranks(config):
         engine = partial(_start_detached, resume=resume, retries=retries, grace_s=grace_s)
         return _launch_detached(config, engine, configure=configure, mouse=mouse)
     return _Owner(config, resume, grace_s).run(configure=configure, mouse=mouse)
@@ -130,6 +132,8 @@ class _Owner:
         self._resume = resume
         self._host: EngineHost | None = None
         self._session: Reader | None = None
+        self._elsewhere: Reader | None = None
+        """A run of several ranks, as the configure screen chose it."""
         self._training = False
         self._stop_asked = False
         self._grace_s = grace_s
@@ -151,6 +155,8 @@ class _Owner:
                     self._after(departure)
                     while not self._host.join(0.5):
                         pass  # Signal handlers run between two waits.
+        if self._elsewhere is not None:
+            return _leave_foreign(self._elsewhere, departure)
         if self._host is None:
             return TERMINATED if self._terminated else int(departure is None)
         return self._conclude(self._host)
@@ -163,6 +169,12 @@ class _Owner:
 
     def _begin(self, config: RunConfig) -> Reader:
         """Start what the configure screen chose; called in a thread of the app."""
+        if starts_ranks(config):
+            from lmm_tui.engine.run.reader import Reader
+
+            run = _start_detached(config, resume=None, retries=0, grace_s=self._grace_s)
+            self._elsewhere = Reader(run.path)
+            return self._elsewhere
         session = self._open_run(config)
         self._start_training()
         return session

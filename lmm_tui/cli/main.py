@@ -71,7 +71,7 @@ underscore for a dash."""
 
 _TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
 
-_ONE_PROCESS = (*_TRAINS, "eval", "convert")
+_ONE_PROCESS = ("pipeline", "sweep", "worker", "eval", "convert")
 """What several ranks would each do, into the same place."""
 
 LANGUAGE = click.Option(

@@ -89,6 +89,8 @@ def progress_line(view: RunView, series: SeriesStore) -> str:
     """Step, losses, speed and time left on one line; before the first step, the activity."""
     status = view.status
     if not status.step:
+        if view.state == "restarting":
+            return clean(translate_message(status.activity))
         waiting_for = tr("loading") if view.state == "starting" else tr("first step")
         return clean(
             tr(

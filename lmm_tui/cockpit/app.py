@@ -236,7 +236,7 @@ class CockpitApp(SettingsApp):
             self._configure(config)
             self.say(str(error), tr("not started"), "error")
             return
-        if first and self._owned:
+        if first and self._owned and session.view.info.in_this_process:  # Ranks are not.
             self._own = session
         self._open(session)
 
@@ -343,13 +343,13 @@ class CockpitApp(SettingsApp):
         Where runs are trained in this process the question is about the run that is, whichever
         is shown; a run elsewhere keeps training anyway.
         """
-        session = self._own if self._owned else self._session
+        session = self._own or self._session
         if session is None or not self._is_live(session):
             self.exit(Departure.QUIT)
         elif isinstance(self.screen, QuitDialog | TooSmallScreen):
             self.exit(Departure.DETACH)
         else:
-            self.push_screen(QuitDialog(owned=self._owned), self._answered)
+            self.push_screen(QuitDialog(owned=self._own is not None), self._answered)
 
     def _is_live(self, session: Reader) -> bool:
         if session is not self._session:

@@ -14,6 +14,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Matcher, Provider
 from textual.content import Content
 
 from lmm_tui.cockpit.keys import KEYS
+from lmm_tui.cockpit.widgets.screen_tabs import has_ranks
 from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import clean
 
@@ -54,6 +55,8 @@ class CommandSearch(Provider):
         rows = {(key.label.capitalize(), tr(key.help)): key for key in KEYS}
         for name, help_text, callback, _ in self.app.get_system_commands(self.screen):
             key = rows.get((name, help_text))
+            if key and key.id == "go.ranks" and not has_ranks(self.app):
+                continue
             shown = "" if key is None else key.key_display
             yield name, help_text, callback, name if key is None else key.title, shown
 

@@ -29,6 +29,7 @@ checkpoints  5  -  *  checkpoints  Saved checkpoints: pin, evaluate, convert, fo
 log          6  -  *  log          Printed output of the run: follow, search, filter
 system       7  -  *  system       CPU, memory, disk and GPUs of this machine
 configure    8  -  *  configure    Set up a new run and start it
+ranks        9  -  *  ranks        Processes of a run on several GPUs: who waits for whom
 
 [place]  where: place  group: Screens
 back  escape  -  -  back  Go back to the dashboard from any other screen
@@ -140,6 +141,13 @@ previous  N  -  -  previous  Go to the previous match, downwards  find_down
 narrow    &  5  *  filter    Show only the lines that contain a text
 level     l  5  *  level     Show all lines, only printed output, or only warnings and errors
 follow    F  6  *  follow    Follow the end of the log, or stop following
+
+[ranks]  where: ranks  group: Ranks
+stacks  D  2  *  stacks  Ask all ranks for their stacks and group equal ones
+logs    l  3  *  logs    Show the logs of all ranks, equal lines folded
+
+[rank_text]  where: rank_text
+leave  escape D q  -  -  close  Go back
 
 [samples]  where: samples  group: Samples
 chat    i        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')

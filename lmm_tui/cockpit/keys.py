@@ -35,6 +35,8 @@ Where = Literal[
     "data",
     "evaluate",
     "spikes",
+    "ranks",
+    "rank_text",
 ]
 """Where keys work: a screen, or app (any screen), place (any but the dashboard), list, charts."""
 
@@ -156,12 +158,14 @@ SCREENS = tuple((key.keys[0], key.title, key.help) for key in KEYS if key.id.sta
 ACTIVE_TOGETHER: tuple[tuple[Where, ...], ...] = (
     ("app", "dashboard", "charts"),
     ("app", "overlay", "charts"),
-    *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log", "system")),
+    *(("app", "place", "list", where) for where in ("runs", "checkpoints", "log")),
+    *(("app", "place", "list", where) for where in ("system", "ranks")),
     *(("app", "place", where) for where in ("samples", "chat", "tokens", "data")),
     ("app", "place", "list", "evaluate"),
     ("configure",),
     ("dialog",),
     ("spikes", "list"),
+    ("rank_text",),
 )
 """Groups of places whose keys work at the same time: a key must be unique in each."""
 

@@ -18,6 +18,8 @@ FLAGS = {
     "train.minutes": "--minutes",
     "train.tokens": "--tokens",
     "train.flops": "--flops",
+    "parallel.ranks": "--ranks",
+    "parallel.restarts": "--restarts",
     "start_from": "--from",
     "name": "--name",
     "runs_dir": "--runs-dir",

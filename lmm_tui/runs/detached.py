@@ -2,7 +2,8 @@
 
 The child reads its job as JSON on stdin and answers with one JSON line: the run it opened, or an
 error. Afterwards the run directory is the only link. With retries the child is a supervisor: it
-starts the engine as its own child and resumes the run after a crash.
+starts the engine as its own child and resumes the run after a crash. For several ranks it is
+`lmm_tui.runs.ranks.supervisor`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lmm_tui.child_process import ALL_SECRETS, HUB_SECRETS, start_python
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message, with_messages, with_parts
+from lmm_tui.runs.ranks.nodes import starts_ranks
 from lmm_tui.runs.shutdown import GRACE_S, leave_after
 from lmm_tui.terminal import capabilities
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
 
 _CHILD = "from lmm_tui.runs.detached import serve; serve()"
+_RANKS_CHILD = "from lmm_tui.runs.ranks.supervisor import serve; serve()"
 _REFUSED = 2
 
 Job = Mapping[str, Any]
@@ -46,7 +49,11 @@ class Detached:
     """A run, and the pid of its engine or of the engine's supervisor."""
 
     run: RunDir
-    pid: int
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
 
 def start(
@@ -54,8 +61,9 @@ def start(
 ) -> Detached:
     """Start the engine; returns once it has opened its run directory.
 
-    The run is resumed up to `retries` times after a crash. After SIGTERM there are `grace_s`
-    seconds for a checkpoint. Raises DetachError with the engine's error if it refused the run.
+    The run is resumed up to `retries` times after a crash; several ranks are restarted as often as
+    their settings say. After SIGTERM there are `grace_s` seconds for a checkpoint. Raises
+    DetachError with the engine's error if it refused the run.
     """
     job = {
         "config": config.model_dump(),
@@ -63,8 +71,14 @@ def start(
         "retries": retries,
         "grace_s": grace_s,
     }
-    child, run = _spawn(job)
-    return Detached(run, child.pid)
+    several = starts_ranks(config)
+    if several and retries:
+        raise DetachError(
+            "--retries: several ranks are restarted by their supervisor; say --restarts {retries}",
+            retries=retries,
+        )
+    child, run = _spawn(job, _RANKS_CHILD if several else _CHILD)
+    return Detached(run, child)
 
 
 def reap(pids: list[int]) -> None:
@@ -85,10 +99,10 @@ def serve() -> None:
     sys.exit(_supervise(job) if job["retries"] else _train(job))
 
 
-def _spawn(job: Job) -> tuple[subprocess.Popen[str], RunDir]:
+def _spawn(job: Job, program: str = _CHILD) -> tuple[subprocess.Popen[str], RunDir]:
     # The child inherits the working directory, so relative paths mean the same there.
     pipe = subprocess.PIPE
-    child = start_python(["-c", _CHILD], secrets=_secrets(job), stdin=pipe, stdout=pipe)
+    child = start_python(["-c", program], secrets=_secrets(job), stdin=pipe, stdout=pipe)
     assert child.stdin is not None and child.stdout is not None
     with child.stdin, child.stdout:
         child.stdin.write(json.dumps(job))

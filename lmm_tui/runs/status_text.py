@@ -35,7 +35,7 @@ STATUS_FORMAT = 1
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A snapshot of a run; `state` may also be `stale` or `crashed`."""
+    """A snapshot of a run; `state` may also be `stale`, `crashed` or `restarting`."""
 
     path: Path
     info: RunInfo
@@ -217,9 +217,9 @@ def steps_text(run: RunSummary) -> str:
 def state_text(run: RunSummary) -> str:
     """State, activity, progress and time left, such as `running, step 9 of 90 (10%), 8 s to go`."""
     status = run.status
-    parts = [
-        tr(run.state) + (f" ({translate_message(status.activity)})" if status.activity else "")
-    ]
+    doing = translate_message(status.activity)
+    state = tr(run.state) + (f" ({doing})" if doing else "")
+    parts = [doing if run.state == "restarting" and doing else state]
     if status.total_steps:
         share = status.step / status.total_steps
         parts.append(

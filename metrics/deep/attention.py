@@ -1,7 +1,8 @@
 """Attention statistics: the largest attention logit, and the entropy of the weights.
 
 Queries and keys are read from the model's calls of `scaled_dot_product_attention`, so the model
-needs no change; attention computed in another way is not seen. A captured pass costs about 1 % of
+needs no change; attention computed in another way is not seen unless it calls `report_attention`.
+A captured pass costs about 1 % of
 a training step, since only a sample of the queries is used; other passes cost nothing.
 """
 
@@ -19,6 +20,20 @@ from torch.overrides import TorchFunctionMode
 _MAX_QUERIES = 64
 
 
+_watching: list[AttentionWatch] = []
+
+
+def is_attention_watched() -> bool:
+    """Whether `report_attention` has somebody to report to."""
+    return bool(_watching)
+
+
+def report_attention(q_HxTxC: Tensor, k_KxSxC: Tensor) -> None:
+    """Show causal attention within one sequence to those who watch."""
+    for watch in _watching:
+        watch.receive_sequence(q_HxTxC, k_KxSxC)
+
+
 class AttentionWatch(TorchFunctionMode):
     """Context manager that calls `receive` with the `attention_numbers` of each attention call.
 
@@ -28,6 +43,20 @@ class AttentionWatch(TorchFunctionMode):
     def __init__(self, receive: Callable[[Tensor], None]) -> None:
         super().__init__()
         self._receive = receive
+
+    def __enter__(self) -> AttentionWatch:
+        super().__enter__()
+        _watching.append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _watching.remove(self)
+        super().__exit__(*error)
+
+    @torch.no_grad()
+    def receive_sequence(self, q_HxTxC: Tensor, k_KxSxC: Tensor) -> None:
+        with torch.autocast(q_HxTxC.device.type, enabled=False):
+            self._receive(attention_numbers(q_HxTxC, k_KxSxC, causal=True))
 
     def __torch_function__(
         self,

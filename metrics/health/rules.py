@@ -26,6 +26,7 @@ from lmm_tui.metrics.health.metric_conditions import (
     StuckAt,
     Threshold,
 )
+from lmm_tui.metrics.health.rank_conditions import RanksDiffer, SlowRank
 
 CALM_ROWS = 20
 
@@ -86,6 +87,18 @@ RULES: tuple[Rule, ...] = (
     Rule("flat_groups", Threshold("grpo/flat_groups", above=0.8, rows=8), "warning",
          "most groups have equal rewards, so they give no gradient",
          "use easier or harder questions, or a finer reward"),
+    Rule("slow_rank", SlowRank(), "warning",
+         "its GPU is throttled or shared, or its data comes from a slower disk",
+         "see the Ranks screen (9): temperature, clocks and data wait of that rank"),
+    Rule("ranks_differ", RanksDiffer(), "error",
+         "a rank has missed an update, or its GPU computes wrongly",
+         "roll back to a checkpoint from before; test the memory of that GPU"),
+    Rule("uneven_memory", Threshold(names.RANKS_MEMORY_SPREAD, above=0.2, rows=8), "notice",
+         "another process is on one of the GPUs, or the rows are of uneven length",
+         "see the Ranks screen (9); the fullest rank decides the batch size"),
+    Rule("throttled", Threshold(names.RANKS_THROTTLED, above=0.5, rows=20), "warning",
+         "heat, or a power limit",
+         "check cooling and power limit of the GPUs that the Ranks screen (9) names"),
     Rule("dpo_stuck", StuckAt("dpo/accuracy", 0.5, 0.05, 200), "warning",
          "chosen and rejected answers are indistinguishable",
          "check for swapped or equal pairs; raise the LR"),

@@ -36,6 +36,8 @@ class GradNorms:
     """Measures and clips the gradients of parameters that are trainable now, all on one device.
 
     A norm of exactly 0 means that a trainable layer got no gradient: detached, or not in the graph.
+    Of parameters that are divided among processes (`DTensor`) it is this process's part that
+    `squares` measures; their sum over the processes goes to `adopt`.
     """
 
     def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
@@ -52,22 +54,43 @@ class GradNorms:
     @torch.no_grad()
     def measure(self) -> LayerNorms:
         """The norms of the present gradients: accumulated, unscaled, not yet clipped."""
-        has_grad = [p.grad is not None for p in self._parameters]
-        self._grads = [p.grad for p in self._parameters if p.grad is not None]
-        if not self._grads:
+        norms = self._take()
+        if norms is None:
             self._total = torch.zeros(())
             return LayerNorms(self.layers, torch.zeros(len(self.layers)), self._total)
+        self._total = torch.linalg.vector_norm(norms)
+        return LayerNorms(self.layers, self._by_layer(norms.float().square()).sqrt(), self._total)
+
+    @torch.no_grad()
+    def squares(self) -> Tensor:
+        """The squared norm of each layer's present gradients in this process, (L,), fp64."""
+        norms = self._take()
+        if norms is None:
+            return torch.zeros(len(self.layers), dtype=torch.float64)
+        return self._by_layer(norms.double().square())
+
+    def adopt(self, squares_L: Tensor) -> LayerNorms:
+        """The norms whose squares, summed over all processes, are `squares_L`; `clip` uses them."""
+        self._total = squares_L.sum().sqrt().float()
+        return LayerNorms(self.layers, squares_L.sqrt().float(), self._total)
+
+    def _take(self) -> Tensor | None:
+        """The norm of each present gradient, which `clip` will scale; None where there is none."""
+        has_grad = [p.grad is not None for p in self._parameters]
+        self._grads = [_local(p.grad) for p in self._parameters if p.grad is not None]
+        if not self._grads:
+            return None
         if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
             chosen = zip(self._layer_index, has_grad, strict=True)
             index = [layer for layer, present in chosen if present]
-            self._index = torch.tensor(index, device=self._grads[0].device)
+            self._index = torch.tensor(index).to(self._grads[0].device, non_blocking=True)
             self._has_grad = has_grad
-        # (parameters,) norms, then added up by layer: a few kernels, however many parameters.
-        norms = torch.stack(torch._foreach_norm(self._grads))
-        squares = torch.zeros(len(self.layers), device=norms.device)
-        squares.index_add_(0, self._index, norms.float().square())
-        self._total = torch.linalg.vector_norm(norms)
-        return LayerNorms(self.layers, squares.sqrt(), self._total)
+        return torch.stack(torch._foreach_norm(self._grads))
+
+    def _by_layer(self, values: Tensor) -> Tensor:
+        """Added up by layer: a few kernels, however many parameters."""
+        sums = torch.zeros(len(self.layers), dtype=values.dtype, device=values.device)
+        return sums.index_add_(0, self._index, values)
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> None:
@@ -77,9 +100,20 @@ class GradNorms:
         """
         grads, self._grads = self._grads, []
         coefficient = torch.clamp(max_norm / (self._total + _CLIP_EPS), max=1.0)
-        if not grads or (coefficient.device.type == "cpu" and coefficient.item() == 1.0):
+        if not grads or (reading_is_free(coefficient) and coefficient.item() == 1.0):
             return
         torch._foreach_mul_(grads, coefficient)
+
+
+def reading_is_free(tensor: Tensor) -> bool:
+    """Whether the host has the tensor's numbers without waiting for a device."""
+    return tensor.is_cpu
+
+
+def _local(gradient: Tensor) -> Tensor:
+    # A DTensor; its module takes a second to import, which one process never needs.
+    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
+    return part
 
 
 if __name__ == "__main__":

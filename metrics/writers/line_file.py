@@ -22,6 +22,18 @@ _NO_ANSWER = Message("the disk does not answer")
 _MOST_BYTES = 16 << 20
 
 
+class NoFile:
+    """Stands for a `LineFile` where nothing is to be written."""
+
+    trouble, lost, waiting = "", 0, 0
+
+    def append(self, line: bytes) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class LineFile:
     """Appends lines in order, each with one unbuffered write; never raises once it is open.
 

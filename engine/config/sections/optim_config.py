@@ -21,6 +21,9 @@ class OptimConfig(Section):
         description="Peak learning rate; unset: 3e-3 * sqrt(96 / hidden)",
     )
     muon_lr: float = Field(0.02, gt=0, le=10, description="Peak learning rate of Muon")
+    muon_precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="Arithmetic of Muon's Newton-Schulz iteration"
+    )
     schedule: Literal["cosine", "wsd", "minimind", "constant"] = Field(
         "cosine", description="Learning-rate schedule"
     )

@@ -59,6 +59,10 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
     detach: bool = context.params["detach"]
     retries: int = context.params["retries"]
     grace_s: float = context.params["grace"]
+    from lmm_tui.cli import headless_ranks
+
+    if headless_ranks.is_rank():
+        return headless_ranks.train(start.config, start.resume, grace_s=grace_s)
     if retries and not detach:
         raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
     if capabilities.can_host_app():
@@ -80,10 +84,10 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
 
 
 def _launch_headless(start: StartRequest, grace_s: float) -> int:
-    from lmm_tui.cli import headless
+    from lmm_tui.cli import headless_ranks
 
     click.echo(tr("not a terminal: training without the cockpit"), err=True)
-    return headless.train(start.config, start.resume, grace_s=grace_s)
+    return headless_ranks.train(start.config, start.resume, grace_s=grace_s)
 
 
 def _launch_detached(start: StartRequest, retries: int, grace_s: float) -> int:

@@ -21,9 +21,9 @@ def command(context: click.Context, grace: float, **_: object) -> int:
     start = read_settings(context)
     if start is None:
         return 0
-    from lmm_tui.cli import headless
+    from lmm_tui.cli import headless_ranks
 
-    return headless.train(start.config, start.resume, grace_s=grace)
+    return headless_ranks.train(start.config, start.resume, grace_s=grace)
 
 
 if __name__ == "__main__":

@@ -64,12 +64,17 @@ train.seed                random seed
 train.precision           precision
 train.compile             torch.compile
 train.threads             CPU threads
+parallel.ranks            ranks                 processes
+parallel.shard            shard the model
+parallel.restarts         restarts
+parallel.timeout_s        wait for a rank       s
 train.on_nonfinite        on NaN or Inf
 train.rollback_lr_factor  LR factor             at a rollback
 train.freeze              frozen parameters
 optim.name                optimizer
 optim.lr                  peak learning rate
 optim.muon_lr             Muon learning rate
+optim.muon_precision      Muon precision
 optim.schedule            LR schedule
 optim.warmup_steps        warm-up               steps
 optim.min_lr_ratio        final / peak LR

@@ -30,7 +30,7 @@ _SECTIONS = {
     mark("stage"): ("lora", *_STAGED),
     mark("model"): ("model",),
     mark("data"): ("data",),
-    mark("training"): ("train", ""),
+    mark("training"): ("train", "parallel", ""),
     mark("optimizer"): ("optim",),
     mark("logging & probes"): ("log", "probe"),
     mark("evaluation"): ("eval",),

@@ -25,6 +25,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (mark("probes"), (names.PROBE,)),
     (mark("deep probes"), (names.DEEP,)),
     (mark("throughput"), (names.TOKENS_PER_S, names.STEPS_PER_S, names.MFU)),
+    (mark("ranks"), (names.RANKS,)),
     (mark("system"), (names.SYSTEM,)),
     (mark("stage"), tuple(f"{stage.name}/" for stage in BUILT_IN.values() if stage.numbers)),
 )

@@ -24,6 +24,7 @@ _OF_A_RUN = {
     "tokens": "TokensScreen",
     "data": "DataScreen",
     "evaluate": "EvaluateScreen",
+    "ranks": "RanksScreen",
 }
 """Classes of the screens that are made from nothing but the open run, in `<name>_screen`."""
 

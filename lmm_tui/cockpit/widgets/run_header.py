@@ -25,6 +25,7 @@ BADGES = {
     "running": ("●", "$success"),
     "paused": ("‖", "$warning"),
     "stopping": ("◐", "$warning"),
+    "restarting": ("◐", "$warning"),
     "finished": ("✓", "$success"),
     "stopped": ("■", "$secondary"),
     "failed": ("×", "$error"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from rich.cells import cell_len
 from textual import events
@@ -19,6 +20,8 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.terminal.safe_text import clean, fit
 
 _SCREENS = [key for key in KEYS if key.id.startswith("go.")]
+_OF_RANKS = "ranks"
+"""Offered only for a run that has them."""
 _QUIET = "$foreground 70%"
 _BETWEEN, _MARGIN = " · ", "  "
 _LEAST_SUBJECT = 8
@@ -47,8 +50,9 @@ class ScreenTabs(StyledLine):
         self.reword()
 
     def compose_line(self, width: int) -> Content:
-        names = {key.title: key.label for key in _SCREENS}
-        short = names | {title: tr(name) for title, name in SHORT_NAMES.items()}
+        shown = self._offered()
+        names = {key.title: key.label for key in shown}
+        short = names | {title: tr(name) for title, name in SHORT_NAMES.items() if title in names}
         facts = self._right_end(self._subject)
         for named, end in ((names, " "), (names, ""), (short, "")):
             tabs = self._tabs(named, end)
@@ -75,7 +79,12 @@ class ScreenTabs(StyledLine):
 
     def _tabs(self, names: Mapping[str, str], end: str) -> Content:
         """All screens with their digits; those in `names` with a name, too."""
-        return Content.assemble(*(self._tab(key, names, end) for key in _SCREENS))
+        return Content.assemble(*(self._tab(key, names, end) for key in self._offered()))
+
+    def _offered(self) -> list[Key]:
+        """The screens that are offered."""
+        of_ranks = self._opened == _OF_RANKS or (self.is_attached and has_ranks(self.app))
+        return [key for key in _SCREENS if of_ranks or key.title != _OF_RANKS]
 
     def _tab(self, key: Key, names: Mapping[str, str], end: str) -> Content:
         shown, name = shown_key(key), names.get(key.title, "")
@@ -86,6 +95,12 @@ class ScreenTabs(StyledLine):
             shown=shown,
             title=f" {name}{end}" if name else "",
         )
+
+
+def has_ranks(app: Any) -> bool:
+    """Whether several processes train the open run of the cockpit."""
+    dashboard = getattr(app, "dashboard", None)
+    return dashboard is not None and dashboard.session.run_dir.ranks_file.exists()
 
 
 def _at_the_ends(tabs: Content, facts: Content, width: int) -> Content:

@@ -1,19 +1,27 @@
 """The decoder: Qwen3 weight for weight, cached or packed or whole the same."""
 
 import math
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from lmm_tui.engine.config.model_shape import PRESETS, ModelShape
 from lmm_tui.engine.model.architecture import build
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.kv_cache import KVCache
+from lmm_tui.engine.model.layout import Segments
+from lmm_tui.engine.model.loss import loss_sum
 from lmm_tui.engine.model.primitives import RMSNorm
-from lmm_tui.engine.model.self_attention import _lengths, _same_segment, rotary_tables
+from lmm_tui.engine.model.self_attention import _same_segment, rotary_tables
+from lmm_tui.metrics.deep.deep_probe import DeepProbe
 
 SHAPE = ModelShape(97, 48, 3, 4, 2, 16, 80, max_positions=64)
 
@@ -121,7 +129,7 @@ def test_packed_sequences_stay_apart() -> None:
     positions = torch.cat([torch.arange(9), torch.arange(6)])[None]
     segments = torch.cat([torch.full((9,), 1), torch.full((6,), 2)])[None]
     with torch.no_grad():
-        together = model.backbone(packed, positions=positions, segments_BxT=segments)
+        together = model.backbone(packed, positions=positions, segments=Segments.of(segments))
         alone = torch.cat([model.backbone(first), model.backbone(second)], dim=1)
     assert torch.allclose(together, alone, atol=1e-5)
 
@@ -143,7 +151,7 @@ def test_a_mask_and_lengths_keep_sequences_apart_alike(
     x = torch.randn(2, length, 48, requires_grad=True)
     cos, sin = (table[:length].unsqueeze(-2) for table in rotary_tables(SHAPE))
     results = []
-    for mask in (_lengths(segments_BxT), _same_segment(segments_BxT)):
+    for mask in (Segments.of(segments_BxT).flat, _same_segment(segments_BxT)):
         y = attention(x, cos, sin, mask, None)
         results.append((y, *torch.autograd.grad(y.square().sum(), x)))
     for with_lengths, with_mask in zip(*results, strict=True):
@@ -177,15 +185,110 @@ def test_only_distances_between_positions_matter() -> None:
 
 
 @pytest.mark.slow
-def test_the_backbone_compiles_without_a_graph_break() -> None:
+def test_layers_compile_once_for_all_of_them_without_a_graph_break(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Traced whole, but not turned into code: that takes a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
     model, text = decoder(), ids()
     segments = torch.arange(20).div(7, rounding_mode="floor").expand(2, -1)
-    expected, apart = model.backbone(text), model.backbone(text, segments_BxT=segments)
-    # Traced whole, but not turned into code: that takes a minute.
-    model.model.compile(backend="eager", fullgraph=True)
+    expected, apart = model.backbone(text), model.backbone(text, segments=Segments.of(segments))
+    model.compile_backbone()
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     hidden = model.backbone(text)
-    assert torch.allclose(hidden, expected, atol=1e-6)
-    assert torch.allclose(model.backbone(text, segments_BxT=segments), apart, atol=1e-5)
     hidden.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 1
+    assert torch.allclose(hidden, expected, atol=1e-6)
+    assert torch.allclose(model.backbone(text, segments=Segments.of(segments)), apart, atol=1e-5)
+    other = torch.arange(20).div(3, rounding_mode="floor").expand(2, -1)
+    model.backbone(text, segments=Segments.of(other))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 2
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_activations_that_are_computed_again_give_the_same_gradients(packed: bool) -> None:
+    text = ids()
+    numbers = torch.arange(20).div(7, rounding_mode="floor").expand(2, -1)
+    segments = Segments.of(numbers) if packed else None
+
+    def gradients(recompute: bool) -> list[torch.Tensor]:
+        model = decoder()
+        if recompute:
+            model.recompute_activations()
+        kept: list[int] = []
+        with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+            model.backbone(text, segments=segments).square().sum().backward()
+        sizes.append(sum(kept))
+        return [parameter.grad for parameter in model.parameters()]
+
+    sizes: list[int] = []
+    assert all(map(torch.equal, gradients(False), gradients(True)))
+    assert sizes[1] < sizes[0] / 4
+
+
+def test_in_bf16_activations_stay_so_and_weights_get_fp32_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on CUDA, where autocast would keep the residual stream in fp32."""
+
+    def trained(residual: torch.dtype | None, low: bool) -> tuple[set[torch.dtype], Tensor]:
+        monkeypatch.setattr("lmm_tui.engine.model.decoder.residual_dtype", lambda _: residual)
+        model, seen = decoder(), set()
+        for layer in model.model.layers:
+            layer.register_forward_hook(lambda _, __, out: seen.add(out.dtype))
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            hidden = model.backbone(ids())
+            loss_sum(hidden, model.head_weight, ids().roll(-1, 1)).backward()
+        assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+        return seen, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    _, exact = trained(None, low=False)
+    kept, theirs = trained(None, low=True)
+    narrow, ours = trained(torch.bfloat16, low=True)
+    assert (kept, narrow) == ({torch.float32}, {torch.bfloat16})
+    off, ours_off = (torch.norm(found - exact) / torch.norm(exact) for found in (theirs, ours))
+    assert ours_off < 2 * off < 0.1
+
+
+def test_packed_rows_on_cuda_are_attended_by_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is CUDA's; here a loop over the sequences that it is told of stands for it."""
+    numbers = torch.tensor([[1] * 7 + [2] * 9 + [0] * 4, [1] * 20])
+    segments, text = Segments.of(numbers), ids()
+
+    def varlen(q, k, v, starts_q, starts_k, max_q, max_k, *, window_size, enable_gqa):  # type: ignore[no-untyped-def]
+        assert window_size == (-1, 0) and max_q == max_k == 20 and enable_gqa
+        assert starts_q.dtype == torch.int32 and starts_q is starts_k
+        parts = []
+        for start, end in pairwise(starts_q.tolist()):
+            if start < end:
+                one = (x[start:end].transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+                y = F.scaled_dot_product_attention(*one, is_causal=True, enable_gqa=True)
+                parts.append(y.squeeze(0).transpose(0, 1))
+        return torch.cat(parts)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen)
+    monkeypatch.setattr("lmm_tui.engine.model.decoder.residual_dtype", lambda _: torch.bfloat16)
+    model = decoder()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        wanted = model.backbone(text, segments=segments)
+        starts = torch.tensor([0, 7, 16, 20, 40, 40, 40, 40], dtype=torch.int32)
+        found = model.backbone(text, segments=replace(segments, bounds=starts))
+        probe = DeepProbe(model, ["attention"])
+        with probe.watching():
+            model.backbone(text, segments=replace(segments, bounds=starts))
+        with_hook = probe.read()
+        with probe.watching():
+            model.backbone(text, segments=segments)
+    assert torch.equal(found, wanted)
+    assert with_hook == probe.read() and len(with_hook) == 6
+
+
+def test_the_cache_is_in_the_type_of_the_products() -> None:
+    model = decoder()
+    assert model.new_cache(1, 4, torch.device("cpu")).keys.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.new_cache(1, 4, torch.device("cpu")).keys.dtype == torch.bfloat16
     assert model.state_dict().keys() == decoder().state_dict().keys()

@@ -23,6 +23,7 @@ from lmm_tui.engine.generation.generate import generate
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.adapters import adapter_of, add_adapters, load_adapted, merged, weights_of
 from lmm_tui.engine.model.hf_model import HfModel
+from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.loss import loss_sum, token_log_probs
 from lmm_tui.engine.training.optim import build_optimizers
 
@@ -65,7 +66,7 @@ def close(found: Tensor, wanted: Tensor) -> None:
 
 
 def packed(model: HfModel) -> Tensor:
-    return model.backbone(IDS, POSITIONS, None, SEGMENTS)
+    return model.backbone(IDS, POSITIONS, None, Segments.of(SEGMENTS))
 
 
 @torch.no_grad()

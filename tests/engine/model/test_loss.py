@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmm_tui.engine.model import loss as loss_module
-from lmm_tui.engine.model.loss import IGNORE, chunked_loss, loss_sum, token_log_probs, token_nll
+from lmm_tui.engine.model.layout import IGNORE
+from lmm_tui.engine.model.loss import chunked_loss, loss_sum, token_log_probs, token_nll
 
 
 def problem(rows: int, vocab: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

@@ -107,7 +107,7 @@ def test_a_packed_conversation_costs_what_it_costs_alone(small: MakeConfig, chat
     with torch.no_grad():
         together = stage.loss(model, batch)[0]
         for ids, labels, segments in zip(
-            batch.ids_BxT, batch.labels_BxT, batch.segments_BxT, strict=True
+            batch.ids_BxT, batch.labels_BxT, batch.segments.numbers_BxT, strict=True
         ):
             for segment in range(1, int(segments.max()) + 1):
                 own = segments == segment

@@ -59,7 +59,7 @@ def test_the_loss_of_text_does_not_depend_on_the_batch_size(
     nll = torch.zeros((), dtype=torch.float64)
     count = 0
     for batch in make(1).validation_batches():  # type: ignore[attr-defined]
-        segments = batch.segments_BxT
+        segments = batch.segments and batch.segments.numbers_BxT
         for number in [0] if segments is None else range(1, int(segments.max()) + 1):
             one = slice(None) if segments is None else segments[0] == number
             labels = batch.labels_BxT[0, one]

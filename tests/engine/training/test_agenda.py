@@ -9,9 +9,12 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.log_config import LogConfig
 from lmm_tui.engine.training.agenda import Agenda
 from lmm_tui.engine.training.schedules import Probing, Sampling, Validation
+from lmm_tui.engine.training.step_sums import Signals
 
 
 class Recorder:
+    is_for_leader = True
+
     def __init__(self, name: str, said: list[str], due: int = 1) -> None:
         self._name, self._said, self._due = name, said, due
 
@@ -26,7 +29,9 @@ class Recorder:
 
 def test_all_is_decided_before_any_of_it_is_done() -> None:
     said: list[str] = []
-    Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]).work_off()
+    Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]).work_off(
+        Signals(), False, lambda: False
+    )
     first = ["a?", "b?", "c?", "a 1", "b 2"]
     assert said == [*first, "a?", "b?", "c?", "b 1", "a?", "b?", "c?"]
 

@@ -14,7 +14,9 @@ from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.pretrain import PretrainStage
-from lmm_tui.engine.training.non_finite import _step_and_undo, step_unless
+from lmm_tui.engine.training.mps_adamw import SkippableAdamW
+from lmm_tui.engine.training.muon import StackedMuon
+from lmm_tui.engine.training.non_finite import step_unless
 from lmm_tui.engine.training.run_host import EngineHost
 
 real_loss = PretrainStage.loss
@@ -148,18 +150,32 @@ def test_stop_ends_with_a_checkpoint_and_says_how_to_go_on(
     assert all(math.isfinite(curve(again.run_dir)[step]) for step in range(6, 13))
 
 
-@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Muon])
-def test_a_step_that_is_put_back_equals_one_never_made(kind: type[torch.optim.Optimizer]) -> None:
-    def train(gradients: list[float]) -> torch.Tensor:
-        weight = torch.nn.Parameter(torch.eye(3))
-        optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
+OPTIMIZERS = {
+    "fused AdamW": lambda weights: torch.optim.AdamW(weights, lr=0.1, fused=True),
+    "AdamW of MPS": lambda weights: SkippableAdamW(weights, lr=0.1),
+    "Muon": lambda weights: StackedMuon(weights, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_step_that_the_device_skips_equals_one_never_made(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: the host does not know that the gradient is not finite, nor waits for it."""
+    monkeypatch.setattr(device, "is_asynchronous", lambda device: True)
+
+    def train(gradients: list[float]) -> list[torch.Tensor]:
+        weights = [torch.nn.Parameter(torch.eye(3) + n) for n in range(2)]
+        optimizer = OPTIMIZERS[kind](weights)
         for gradient in gradients:
-            weight.grad = torch.full((3, 3), gradient)
-            _step_and_undo(~torch.isfinite(weight.grad.norm()), optimizer)
-        return weight.detach()
+            for weight in weights:
+                weight.grad = torch.full((3, 3), gradient)
+            step_unless(~torch.isfinite(weights[0].grad.norm()), optimizer)
+        return [*weights, *(optimizer.state[weights[0]].values())]
 
     nan = float("nan")
-    assert torch.equal(train([nan, 1.0, nan, nan, 2.0, nan]), train([1.0, 2.0]))
+    found, wanted = train([nan, 1.0, nan, nan, 2.0, nan]), train([1.0, 2.0])
+    assert all(map(torch.equal, found, wanted))
 
 
 def test_an_overflow_under_one_of_two_optimisers_skips_both(

@@ -29,6 +29,8 @@ from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
 from lmm_tui.cockpit.screens.log_screen import LogScreen
 from lmm_tui.cockpit.screens.overlay_screen import OverlayScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
+from lmm_tui.cockpit.screens.rank_text_screen import RankTextScreen
+from lmm_tui.cockpit.screens.ranks_screen import RanksScreen
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
 from lmm_tui.cockpit.screens.samples_screen import SamplesScreen
 from lmm_tui.cockpit.screens.screen_registry import REGISTERED
@@ -54,6 +56,8 @@ OWNERS = {
     "data": DataScreen,
     "evaluate": EvaluateScreen,
     "spikes": SpikesScreen,
+    "ranks": RanksScreen,
+    "rank_text": RankTextScreen,
 }
 
 

@@ -95,6 +95,13 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
     ),
     "slow": (lambda s, _: {names.TOKENS_PER_S: 2000.0} if s >= 900 else {}, 909),
     "flat_groups": (lambda s, _: {"grpo/flat_groups": 0.95}, 8),
+    "slow_rank": (
+        lambda s, _: {names.SLOWEST_RANK: 5.0, names.SLOWEST_RANK_TIMES: 1.0 + (s >= 900) / 3},
+        900,
+    ),
+    "ranks_differ": (lambda s, _: {names.RANKS_DIFFERING: float(s >= 900)}, 900),
+    "uneven_memory": (lambda s, _: {names.RANKS_MEMORY_SPREAD: 0.3}, 8),
+    "throttled": (lambda s, _: {names.RANKS_THROTTLED: 1.0}, 20),
     "dpo_stuck": (lambda s, _: {"dpo/accuracy": 0.5 + s % 2 / 50}, 200),
 }
 

@@ -1,0 +1,1 @@
+"""Start, watch and restart the ranks of a run, and show what they do."""
