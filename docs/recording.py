@@ -37,14 +37,14 @@ from lmm_tui.textual_patches.install import install
 SIZE = (112, 32)
 WIDTH = 900
 """Pixels of the picture."""
-COLOURS = 64
+COLOURS = 96
 PATIENCE_S = 1200.0
 _SETTLE_S = 0.6
 SETTINGS = {
     "model.preset": "nano",
     "name": "story",
     "train.steps": 400,
-    "train.batch_size": 8,
+    "train.batch_size": 4,
     "data.seq_len": 64,
     "log.prompts": ["Once upon a time"],
     "log.sample_tokens": 40,
@@ -52,30 +52,16 @@ SETTINGS = {
 BROKEN_LR = "3"
 
 CAPTIONS = {
-    "en": {
-        "form": "lmm-tui    a form with defaults that are good enough",
-        "start": "f5: it trains",
-        "fall": "the loss falls",
-        "ask": "p: ask the live model for a story",
-        "story": "its story",
-        "break": "L: let us break it: a learning rate a thousand times too high",
-        "broken": "the loss rises",
-        "verdict": "a red verdict, and the key that cures it",
-        "cure": "b: back to the last good checkpoint and its learning rate",
-        "well": "and on it learns",
-    },
-    "zh": {
-        "form": "lmm-tui    一张表单，默认值就够用",
-        "start": "f5：开始训练",
-        "fall": "损失下降",
-        "ask": "p：让训练中的模型写一个故事",
-        "story": "它写的故事",
-        "break": "L：故意弄坏：学习率调高一千倍",
-        "broken": "损失上升",
-        "verdict": "红色的判断，以及治好它的按键",
-        "cure": "b：回到上一个好的检查点和当时的学习率",
-        "well": "继续学习",
-    },
+    "form": "lmm-tui    a form with defaults that are good enough",
+    "start": "f5: it trains",
+    "fall": "the loss falls",
+    "ask": "p: ask the live model for a story",
+    "story": "its story",
+    "break": "L: let us break it, with a learning rate a thousand times too high",
+    "broken": "the loss rises",
+    "verdict": "a red verdict, and the key that cures it",
+    "cure": "b: back to the last good checkpoint and its learning rate",
+    "well": "and on it learns",
 }
 
 
@@ -84,13 +70,12 @@ class Recording:
     """Frames as they were drawn, each with the seconds for which it is shown."""
 
     pilot: Pilot[Departure]
-    captions: dict[str, str]
     frames: list[tuple[str, float]] = field(default_factory=list)
 
     async def take(self, caption: str, seconds: float) -> None:
         """A frame of the screen as it is now."""
         await self.pilot.pause(_SETTLE_S)
-        title = self.captions[caption]
+        title = CAPTIONS[caption]
         self.frames.append((portable(self.pilot.app.export_screenshot(title=title)), seconds))
         print(f"{len(self.frames):3} {caption}", flush=True)
 
@@ -100,7 +85,7 @@ class Recording:
                 await self.pilot.pause(0.2)
 
 
-async def record(config: RunConfig, captions: dict[str, str]) -> list[tuple[str, float]]:
+async def record(config: RunConfig) -> list[tuple[str, float]]:
     """The frames of the whole story; the run is stopped at its end."""
     started: list[Reader] = []
 
@@ -110,7 +95,7 @@ async def record(config: RunConfig, captions: dict[str, str]) -> list[tuple[str,
 
     app = CockpitApp(config=config, start=start)
     async with app.run_test(size=SIZE, notifications=False) as pilot:
-        film = Recording(pilot, captions)
+        film = Recording(pilot)
         await film.until(lambda: isinstance(app.screen, ConfigureScreen) and _knows(app.screen))
         await film.take("form", 2.5)
         await pilot.press("f5")
@@ -132,39 +117,41 @@ async def _run(film: Recording, run: Reader) -> None:
     def step() -> int:
         return run.view.status.step
 
-    def happened(kind: str, after: float) -> bool:
-        return any(event.kind == kind and event.time > after for event in run.events)
+    def answered(command: str, after: float) -> bool:
+        told = (event.message for event in run.events if event.time > after)
+        return any(text.startswith(f"{command}:") for text in told)
 
     await film.take("start", 1.2)
-    for reached in (10, 20, 32, 44, 60):
+    for reached in (10, 20, 30, 40):
         await film.until(lambda reached=reached: step() >= reached)
         await film.take("fall", 0.5)
     asked = time.time()
     await pilot.press("p")
     await film.take("ask", 1.2)
-    await film.until(lambda: happened("sample", asked))
-    await pilot.press("c")
+    await film.until(lambda: answered("sample", asked))
     await film.take("story", 2.5)
-    await film.until(lambda: happened("checkpoint", asked))
+    await pilot.press("c")
+    await film.until(lambda: answered("checkpoint", asked))
     await pilot.press("L")
     await pilot.press(*["backspace"] * 8, *BROKEN_LR)
     await film.take("break", 2.0)
     broken = time.time()
     await pilot.press("enter", "enter")
-    await film.until(lambda: happened("command", broken))
+    await film.until(lambda: answered("set", broken))
     changed = step()
     for more in (5, 12):
         await film.until(lambda more=more: step() >= changed + more)
         await film.take("broken", 0.6)
     await film.until(lambda: "LR&#160;/&#160;3" in pilot.app.export_screenshot())
     await film.take("verdict", 3.0)
-    await pilot.press("b")
-    await film.until(lambda: any(event.message.startswith("rollback") for event in run.events))
+    cured = time.time()
+    await pilot.press("b", "y")  # On a logarithmic axis the rest is to be seen, too.
+    await film.until(lambda: answered("rollback", cured))
     back = step()
     await film.take("cure", 1.5)
-    for more in (10, 25, 45):
+    for more in (8, 20, 32):
         await film.until(lambda more=more: step() >= back + more)
-        await film.take("well", 1.0 if more < 45 else 3.0)
+        await film.take("well", 1.0 if more < 32 else 3.0)
 
 
 def drawn(svg: str, browser: str, folder: Path) -> Image.Image:
@@ -187,7 +174,7 @@ def write(frames: list[tuple[str, float]], browser: str, path: Path) -> None:
     sheet = Image.new("RGB", (WIDTH, sum(image.height for image in images)))
     for number, image in enumerate(images):
         sheet.paste(image, (0, number * image.height))
-    palette = sheet.quantize(COLOURS)
+    palette = sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
     first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [round(1000 * seconds) for _, seconds in frames]
     first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=True)
@@ -196,16 +183,15 @@ def write(frames: list[tuple[str, float]], browser: str, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lang", choices=tuple(FOLDERS), default="en", help="of the interface")
     parser.add_argument("--browser", default="chromium", help="what draws an SVG picture")
     asked = parser.parse_args()
     capabilities.draw_for_files()
-    language.use(asked.lang)
+    language.use("en")
     install()
     with tempfile.TemporaryDirectory() as place:
         config = resolve(assignments=SETTINGS | {"runs_dir": place})
-        frames = asyncio.run(record(config, CAPTIONS[asked.lang]))
-    write(frames, asked.browser, FOLDERS[asked.lang] / "recording.gif")
+        frames = asyncio.run(record(config))
+    write(frames, asked.browser, FOLDERS["en"] / "recording.gif")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from lmm_tui.engine.run.run_records import read_record, record_from
 from lmm_tui.guarded_files import read_bytes, replace_text
 from lmm_tui.message import Message, with_parts
@@ -167,6 +165,8 @@ class SupervisorRecord:
             return False
         if self.host != socket.gethostname():
             return abs(time.time() - self.heartbeat) < _SILENT_S
+        import psutil  # Those that have ended, most of a list, do without.
+
         try:
             return abs(psutil.Process(self.pid).create_time() - self.pid_started) < 2.0
         except psutil.Error:

@@ -45,9 +45,7 @@ class TrainJob:
         return to_toml(with_changes(self.config, self.history.began))
 
 
-def plan_job(
-    config: RunConfig, resume: RunDir | None = None, *, is_made: bool = False
-) -> TrainJob:
+def plan_job(config: RunConfig, resume: RunDir | None = None, *, is_made: bool = False) -> TrainJob:
     """Raises LmmError where the directory cannot be used; nothing is written.
 
     `is_made`: the directory of a new run may be there, from who starts its ranks.

@@ -80,7 +80,8 @@ def cure_of(
     for found in verdict.findings if verdict is not None else ():
         if found.alert.rule in _CURED:
             step = max((step for step in saved if step < found.alert.step), default=0)
-            earlier = None if history is None else history.at(step).get("optim.lr")
+            # A change at the step of the checkpoint holds only from the step after it on.
+            earlier = None if history is None else history.at(step - 1).get("optim.lr")
             raised = isinstance(earlier, int | float) and lr is not None and earlier < lr
             return Cure(found.alert.step, step, lr, earlier if raised else None)
     return None

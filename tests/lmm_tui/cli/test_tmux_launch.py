@@ -214,8 +214,9 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     assert Reader(tuned.path).send("stop").ok and Reader(run.path).send("stop").ok
     wait_until(tmux, lambda: run.read_status().state == "stopped")
     wait_until(tmux, lambda: tuned.read_status().state == "stopped")
-    assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
-    assert all(path.stat().st_size > 10_000 for path in run.plots.iterdir())
+    drawn = [run.plots / name for name in ("training.png", "probes.png")]
+    wait_until(tmux, lambda: all(path.exists() for path in drawn))
+    assert all(path.stat().st_size > 10_000 for path in drawn)
     assert run.read_status().step == paused_at
     assert len([row for row in lines(run.samples) if row["kind"] == "sample"]) == 8
     assert [event["kind"] for event in lines(run.events)][-1] == "end"

@@ -43,7 +43,7 @@ def test_a_diverged_live_run_goes_back_to_the_last_checkpoint_before(state) -> N
 
 
 def test_a_learning_rate_that_was_raised_since_the_checkpoint_is_what_it_was_there() -> None:
-    raised = SettingHistory([SettingChange(60, "optim.lr", 3e-3, 3.0)])
+    raised = SettingHistory([SettingChange(40, "optim.lr", 3e-3, 3.0)])
     cure = cure_of(diverged(88), [20, 40], 3.0, raised)
     assert cure is not None and cure.lower == 3e-3
     (step,) = next_steps(view("running"), cure, [20, 40])
