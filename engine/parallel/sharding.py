@@ -6,6 +6,7 @@ Annotations are evaluated here: DDP looks at those of its communication hook.
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 
 import torch
 import torch.distributed as dist
@@ -62,7 +63,7 @@ class Sharded(Spread):
         self._empty = {name: _without_memory(p) for name, p in model.state_dict().items()}
         shells = {id(p): nn.Parameter(_without_memory(p), False) for p in model.parameters()}
         self._shell = copy.deepcopy(model, shells)
-        mesh = _mesh(ranks, shard, model.head_weight.device.type)
+        mesh = _mesh(ranks.size, shard, model.head_weight.device.type)
         self.replicas = ranks.size // mesh.size(-1)
         blocks = [model.get_submodule(name) for name in model.block_names]
         for module in (*blocks, model):
@@ -120,25 +121,26 @@ def _sum(replicated: Replicated, bucket: dist.GradBucket) -> torch.futures.Futur
     return work.get_future().then(lambda done: done.value()[0])
 
 
-def _mesh(ranks: Ranks, shard: str, device_type: str) -> DeviceMesh:
-    group = ranks.size if shard == "all" else int(shard)
-    if group > ranks.size or ranks.size % group:
+@cache  # Groups that are made twice in a process may meet one another.
+def _mesh(size: int, shard: str, device_type: str) -> DeviceMesh:
+    group = size if shard == "all" else int(shard)
+    if group > size or size % group:
         raise ShardError(
             "parallel.shard: {size} ranks cannot be divided into groups of {group}; take a "
             "divisor of {size}, or all",
-            size=ranks.size,
+            size=size,
             group=group,
         )
-    if group == ranks.size:
+    if group == size:
         return init_device_mesh(device_type, (group,))
     return init_device_mesh(
-        device_type, (ranks.size // group, group), mesh_dim_names=("replicate", "shard")
+        device_type, (size // group, group), mesh_dim_names=("replicate", "shard")
     )
 
 
 if __name__ == "__main__":
     try:
-        _mesh(Ranks(0, 4), "3", "cpu")
+        _mesh(4, "3", "cpu")
     except ShardError as error:
         print(error)
     print("=== 自测通过 ===")

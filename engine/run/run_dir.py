@@ -194,8 +194,11 @@ class RunDir:
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
         """`status.state`, `crashed` (process gone on this host), `stale` (silent for 10 s), or
         `restarting` (its ranks have ended, and their supervisor starts them again)."""
-        if status.state != "finished" and self.restart_count():
-            return "restarting"
+        if status.state != "finished" and (supervisor := read_supervisor(self.supervisor_file)):
+            if supervisor.restarting:
+                return "restarting"
+            if status.state == "starting" and supervisor.active:
+                return "starting"  # Rank 0 has no heartbeat before it has loaded torch.
         if status.state not in ACTIVE_STATES:
             return status.state
         now = time.time() if now is None else now

@@ -64,7 +64,8 @@ def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
     known = {option.key: option for option in options()}
     lengths = (f"train.{length}" for length in ("steps", *LENGTHS))
-    flags = {key: FLAGS[key] for key in ("device", *lengths, "runs_dir")}
+    ranks = ("parallel.ranks", "parallel.restarts")
+    flags = {key: FLAGS[key] for key in ("device", *lengths, *ranks, "runs_dir")}
     decorators = [
         click.argument("run", required=False),
         *(_flag(name, known[key], show_default=False) for key, name in flags.items()),

@@ -143,11 +143,11 @@ level     l  5  *  level     Show all lines, only printed output, or only warnin
 follow    F  6  *  follow    Follow the end of the log, or stop following
 
 [ranks]  where: ranks  group: Ranks
-stacks  D  2  *  stacks  Ask all ranks for their stacks and group equal ones
+stacks  u  2  *  stacks  Ask all ranks for their stacks and group equal ones
 logs    l  3  *  logs    Show the logs of all ranks, equal lines folded
 
 [rank_text]  where: rank_text
-leave  escape D q  -  -  close  Go back
+leave  escape u q  -  -  close  Go back
 
 [samples]  where: samples  group: Samples
 chat    i        2  *  chat       Chat with the live model or a checkpoint  app.go('chat')

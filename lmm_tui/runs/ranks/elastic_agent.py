@@ -2,7 +2,7 @@
 
 What differs from `torchrun`: a log a rank and attempt in the run directory; survivors of a dead
 rank, which hang in a collective, are killed after a second, not after 30; settings that a rank
-refuses are not tried again; all nodes count the same attempts.
+refuses are not tried again; all nodes count the same attempts; each attempt has a fresh store.
 """
 
 from __future__ import annotations
@@ -75,6 +75,13 @@ class RankAgent(LocalElasticAgent):
     def attempt(self) -> int:
         """From 0."""
         return self._worker_group.spec.max_restarts - self._remaining_restarts
+
+    def _rendezvous(self, worker_group: WorkerGroup) -> None:
+        # The handler would keep the store of the first attempt, with the addresses of the dead
+        # in it: gloo connects to them, and every attempt after the first fails.
+        handler: Any = worker_group.spec.rdzv_handler
+        handler._shared_tcp_store_server = handler._bootstrap_store_info = None
+        super()._rendezvous(worker_group)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         self._agree_on_the_attempt(worker_group)

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from lmm_tui.engine.parallel.beats import stacks_file
@@ -21,6 +22,7 @@ from lmm_tui.engine.parallel.rank_watch import LOOK_EVERY_S, RankWatch
 from lmm_tui.engine.run.rank_records import RankTable
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs import nvidia_cards
+from lmm_tui.runs.gpu_cards import Card
 from lmm_tui.runs.ranks.supervisor_file import SupervisorFile
 
 _BY_SIGNAL_AFTER_S = 1.5
@@ -31,7 +33,9 @@ _log = logging.getLogger("engine")
 class NodeWatch(threading.Thread):
     """Told of each attempt by `begin`."""
 
-    def __init__(self, run: RunDir, address: tuple[str, int], file: SupervisorFile) -> None:
+    def __init__(
+        self, run: RunDir, address: tuple[str, int], file: SupervisorFile, *, on_gpus: bool
+    ) -> None:
         super().__init__(name="ranks", daemon=True)
         self._run = run
         self._address = address
@@ -39,12 +43,13 @@ class NodeWatch(threading.Thread):
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._attempt: tuple[int, int, dict[int, int]] | None = None
-        self._cards = nvidia_cards.reader()
+        self._begun = 0.0
+        self._cards = nvidia_cards.reader() if on_gpus else None
 
     def begin(self, attempt: int, size: int, pids: dict[int, int]) -> None:
         """Watch these ranks from now on; `pids` are those of this node, by rank."""
         with self._lock:
-            self._attempt = attempt, size, pids
+            self._attempt, self._begun = (attempt, size, pids), time.time()
 
     def close(self) -> None:
         self._done.set()
@@ -78,13 +83,19 @@ class NodeWatch(threading.Thread):
 
     def _look(self, ranks: RankStore, watch: RankWatch) -> None:
         if self._cards is not None:
-            ranks.publish_cards(socket.gethostname(), self._cards())
+            ranks.publish_cards(socket.gethostname(), visible(self._cards()))
         if not self._file.writes:
             return
         watch.pass_on_requests()
         table = watch.look()
-        came_back = self._file.record.state == "restarting" and _all_train(table)
+        restarting = self._file.record.state == "restarting"
+        came_back = restarting and (_all_train(table) or self._rank_0_trains())
         self._file.update(**({"state": "running"} if came_back else {}))
+
+    def _rank_0_trains(self) -> bool:
+        """Whether it has said so since this attempt began."""
+        status = self._run.read_status()
+        return status.state in ("running", "paused") and status.heartbeat > self._begun
 
     def _tell_hang(self, hang: Hang, step: int) -> None:
         self._file.write_event("alert", hang.sentence, step, rule="hang", ranks=list(hang.ranks))
@@ -124,11 +135,25 @@ class _Stacks:
             return -1
 
 
+def visible(cards: Sequence[Card], env: Mapping[str, str] = os.environ) -> list[Card]:
+    """The cards in the order of the local ranks; none where CUDA_VISIBLE_DEVICES names them by
+    something else than their numbers."""
+    chosen = env.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [*cards]
+    numbers = [part.strip() for part in chosen.split(",") if part.strip()]
+    if not all(number.isdecimal() and int(number) < len(cards) for number in numbers):
+        return []
+    return [cards[int(number)] for number in numbers]
+
+
 def _all_train(table: RankTable) -> bool:
     """Whether all ranks are back, and have made a step."""
     return not table.missing and all(beat.step_s is not None for beat in table.ranks)
 
 
 if __name__ == "__main__":
-    print(nvidia_cards.reader() or "no NVIDIA card")
+    shown = visible([Card("a"), Card("b")], {"CUDA_VISIBLE_DEVICES": "1,0"})
+    print([card.name for card in shown])
+    assert shown[0].name == "b"
     print("=== 自测通过 ===")

@@ -56,8 +56,8 @@ def nodes_of(env: Mapping[str, str] = os.environ) -> Nodes:
     names = tuple(expand_hosts(listed))
     if len(names) != count:
         raise NodesError(
-            "SLURM_STEP_NODELIST is {listed!r}, which are {found} nodes, but "
-            "SLURM_STEP_NUM_NODES is {count}; start it by srun",
+            "SLURM_STEP_NODELIST is {listed!r}: {found} of {count} nodes, by "
+            "SLURM_STEP_NUM_NODES; start it by srun",
             listed=listed,
             found=len(names),
             count=count,
@@ -79,8 +79,18 @@ def tasks_are_ranks(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def starts_ranks(config: RunConfig, env: Mapping[str, str] = os.environ) -> bool:
-    """Whether a run needs a supervisor: several ranks, one a GPU, or several nodes."""
-    return config.parallel.ranks != 1 or nodes_of(env).several
+    """Whether a run needs a supervisor: several ranks, one a GPU, or several nodes.
+
+    Raises NodesError where restarts are asked for without one.
+    """
+    several = config.parallel.ranks != 1 or nodes_of(env).several
+    if config.parallel.restarts and not several:
+        raise NodesError(
+            "parallel.restarts: one process has no supervisor that restarts it; add --ranks, or "
+            "say --detach --retries {restarts}",
+            restarts=config.parallel.restarts,
+        )
+    return several
 
 
 def expand_hosts(text: str) -> Iterator[str]:
@@ -88,7 +98,7 @@ def expand_hosts(text: str) -> Iterator[str]:
 
     Raises NodesError for a form that it does not read.
     """
-    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", text):
+    for part in filter(None, re.split(r",(?![^\[]*\])", text)):
         match = re.fullmatch(r"([^\[\]]*)(?:\[([0-9,-]+)\]([^\[\]]*))?", part)
         if match is None:
             raise NodesError("{text!r}: not a list of nodes as Slurm writes it", text=text)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmm_tui import __version__
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.trust import allow_own
 from lmm_tui.engine.run.environment import package_versions
 from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run import identify
@@ -95,6 +96,8 @@ def open_run(config: RunConfig, resume: RunDir | None) -> RunDir:
         stage = job.config.stage_name
         run.write_info(identify(run.name, stage, packages=packages, **about))
         run.write_status(RunStatus())
+        # Rank 0 opens it as a run that is there, and asks who allowed its commands.
+        allow_own(job.config, run.path)
     return run
 
 

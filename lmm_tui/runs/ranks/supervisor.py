@@ -52,6 +52,7 @@ class Group:
     grace_s: float
     timeout_s: float
     worker: tuple[str, ...] = (WORKER,)
+    on_gpus: bool = False
 
 
 def serve() -> None:
@@ -66,10 +67,12 @@ def supervise(job: Mapping[str, Any]) -> int:
     try:
         config = RunConfig.model_validate(job["config"])
         nodes = nodes_of()
-        count = local_ranks(config, gpus_for(config))
+        gpus = gpus_for(config)
+        count = local_ranks(config, gpus)
         timeout_s = float(config.parallel.timeout_s)
         resume = RunDir(job["resume"]) if job["resume"] else None
         if nodes.several:
+            _quiet_connections()
             store, address, run = _meet(nodes, config, resume, timeout_s)
             _answer({"run": str(run.path)})
         else:
@@ -90,8 +93,20 @@ def supervise(job: Mapping[str, Any]) -> int:
         job["grace_s"],
         timeout_s,
         tuple(job.get("worker", (WORKER,))),
+        on_gpus=gpus > 0,
     )
     return run_group(group, store)
+
+
+def _quiet_connections() -> None:
+    """Torch prints a page of addresses for each port that does not answer; here only, since the
+    ranks inherit the environment."""
+    before = os.environ.get("TORCH_CPP_LOG_LEVEL")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    import torch.distributed  # noqa: F401  (reads the variable)
+
+    if before is None:
+        del os.environ["TORCH_CPP_LOG_LEVEL"]
 
 
 def _answer(record: Mapping[str, Any]) -> None:
@@ -136,7 +151,7 @@ def run_group(group: Group, store: KeyStore) -> int:
 
     name = group.nodes.names[group.nodes.index]
     file = SupervisorFile(group.run, store, group.nodes.names, group.nodes.index, group.restarts)
-    watch = NodeWatch(group.run, group.address, file)
+    watch = NodeWatch(group.run, group.address, file, on_gpus=group.on_gpus)
     refused = threading.Event()
 
     def begin(attempt: int, size: int, pids: dict[int, int]) -> None:

@@ -87,7 +87,7 @@ async def test_one_key_groups_the_stacks_of_all_ranks(run):
     files[0].parent.mkdir(parents=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot, app)
-        await pilot.press("D")
+        await pilot.press("u")
         await until(pilot, lambda: stack_request(run.dir))
         for rank, file in enumerate(files):
             place = ("read_rows", "next_batch") if rank == 5 else ("all_reduce", "step")

@@ -25,6 +25,7 @@ run = pathlib.Path(sys.argv[1])
 rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 size = int(os.environ["WORLD_SIZE"])
 print("rank", rank, "of", size, "attempt", attempt)
+(run / f"store-{attempt}-{rank}").write_text(os.environ["MASTER_PORT"])
 
 def meet(name):
     (run / f"{name}-{attempt}-{rank}").touch()
@@ -90,6 +91,9 @@ if attempt < 2:
         for rank in range(2):
             assert f"rank {rank} of 2 attempt {attempt}\n" in group.log(attempt, rank)
     assert group.log(1, 0).endswith("no memory\n")
+    # A store of its own for each attempt: in an old one are the addresses of the dead.
+    stores = {file.read_text() for file in group.run.path.glob("store-*")}
+    assert len(stores) == 3
 
 
 def test_a_run_whose_restarts_are_used_up_says_who_ended_how(tmp_path: Path) -> None:
