@@ -122,7 +122,7 @@ async def _run(film: Recording, run: Reader) -> None:
         return any(text.startswith(f"{command}:") for text in told)
 
     await film.take("start", 1.2)
-    for reached in (10, 20, 30, 40):
+    for reached in (8, 16, 24, 32):
         await film.until(lambda reached=reached: step() >= reached)
         await film.take("fall", 0.5)
     asked = time.time()
@@ -142,16 +142,16 @@ async def _run(film: Recording, run: Reader) -> None:
     for more in (5, 12):
         await film.until(lambda more=more: step() >= changed + more)
         await film.take("broken", 0.6)
-    await film.until(lambda: "LR&#160;/&#160;3" in pilot.app.export_screenshot())
+    await film.until(lambda: "back&#160;to&#160;step" in pilot.app.export_screenshot())
     await film.take("verdict", 3.0)
     cured = time.time()
     await pilot.press("b", "y")  # On a logarithmic axis the rest is to be seen, too.
     await film.until(lambda: answered("rollback", cured))
     back = step()
     await film.take("cure", 1.5)
-    for more in (8, 20, 32):
+    for more in (6, 14, 22):
         await film.until(lambda more=more: step() >= back + more)
-        await film.take("well", 1.0 if more < 32 else 3.0)
+        await film.take("well", 1.0 if more < 22 else 3.0)
 
 
 def drawn(svg: str, browser: str, folder: Path) -> Image.Image:
