@@ -14,6 +14,8 @@ import random
 import shutil
 import sysconfig
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from lmm_tui.engine.cards import card_of_device
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
@@ -31,25 +34,9 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Dense peaks in TFLOP/s of (16-bit with fp32 accumulation, fp32) from data sheets, by a part of the
-# device's name; more specific parts come first.
-_GPU_PEAKS: dict[str, tuple[float, float]] = {
-    "B200": (2250, 75),
-    "H200": (989, 67),
-    "H100 PCIe": (756, 51),
-    "H100": (989, 67),
-    "A100": (312, 19.5),
-    "L40S": (362, 91.6),
-    "L4": (121, 30.3),
-    "A10G": (70, 35),
-    "A10": (125, 31.2),
-    "V100": (125, 15.7),
-    "T4": (65, 8.1),
-    "RTX 4090": (165, 82.6),
-    "RTX 3090": (71, 35.6),
-}
 _GEMM_SIZE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 _GEMM_SECONDS = 0.25
+_simulated: ContextVar[str] = ContextVar("simulated", default="")
 
 
 class DeviceError(LmmError):
@@ -100,6 +87,11 @@ def describe_devices() -> list[DeviceInfo]:
         DeviceInfo(str(device), *_described(device), resolve_precision(device, "auto"))
         for device in _devices()
     ]
+
+
+def card_name(device: torch.device) -> str:
+    """What the driver calls a GPU of CUDA; empty for other devices."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 def resolve_precision(device: torch.device, precision: str) -> Precision:
@@ -155,12 +147,23 @@ def residual_dtype(device: torch.device) -> torch.dtype | None:
     fp16, which has no room for their size, and not on a CPU, where nothing is gained.
     """
     found = compute_dtype(device)
-    return found if device.type != "cpu" and found == torch.bfloat16 else None
+    kind = _simulated.get() or device.type
+    return found if kind != "cpu" and found == torch.bfloat16 else None
 
 
 def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
     """A loss scaler; for other precisions than fp16 it is disabled and changes nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+@contextlib.contextmanager
+def simulated(kind: str) -> Iterator[None]:
+    """Size work in the `with` block as for a device of this kind, whatever the tensors say."""
+    token = _simulated.set(kind)
+    try:
+        yield
+    finally:
+        _simulated.reset(token)
 
 
 def logits_budget(device: torch.device) -> int:
@@ -170,7 +173,7 @@ def logits_budget(device: torch.device) -> int:
     maps and unmaps large blocks, which is slow. On a GPU products must be large enough to hide the
     launch of kernels.
     """
-    return 2**23 if device.type == "cpu" else 2**26
+    return 2**23 if (_simulated.get() or device.type) == "cpu" else 2**26
 
 
 def sort_rows(values: Tensor) -> Tensor:
@@ -248,12 +251,12 @@ def restore_rng(state: dict[str, Tensor]) -> None:
 
 def is_asynchronous(device: torch.device) -> bool:
     """Whether work on the device is queued, so that reading a result waits for it."""
-    return device.type != "cpu"
+    return (_simulated.get() or device.type) != "cpu"
 
 
 def fused_step_can_skip(device: torch.device) -> bool:
     """Whether fused optimisers support `found_inf`; those of MPS do not."""
-    return device.type != "mps"
+    return (_simulated.get() or device.type) != "mps"
 
 
 def synchronize(device: torch.device) -> None:
@@ -297,10 +300,9 @@ def peak_flops(device: torch.device, precision: Precision) -> float:
     The measurement takes about a quarter of a second, once in a process.
     """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        for part, (half, full) in _GPU_PEAKS.items():
-            if part in name:
-                return (full if precision == "fp32" else half) * 1e12
+        card = card_of_device(card_name(device))
+        if card is not None:
+            return card.peak_flops(precision)
     return _measured_flops(device, precision, torch.get_num_threads())
 
 

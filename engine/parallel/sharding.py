@@ -107,9 +107,10 @@ def _without_memory(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, device="meta")
 
 
-def _reshard_after_reading(model: FSDPModule, *_: object) -> None:
+def _reshard_after_reading(model: nn.Module, *_: object) -> None:
     """The root keeps its parameters for a backward pass; without one they would grow old."""
     if not torch.is_grad_enabled():
+        assert isinstance(model, FSDPModule)
         model.reshard()
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from lmm_tui.engine.model.language_model import LanguageModel
-from lmm_tui.engine.parallel.ranks import Ranks
 
 T = TypeVar("T")
 Work = Callable[[LanguageModel], T]
@@ -50,27 +49,16 @@ class Spread:
         return nullcontext(self.model)
 
 
-def spread(model: LanguageModel, ranks: Ranks, shard: str) -> Spread:
-    """Spread a model over the ranks, once its weights are set and before optimisers are made.
-
-    `shard` as in the configuration. Raises ShardError.
-    """
-    if ranks.is_alone:
-        return Spread(model)
-    # It takes a second to import, which one process never needs.
-    from lmm_tui.engine.parallel.sharding import Replicated, Sharded
-
-    return Replicated(model, ranks) if shard == "none" else Sharded(model, ranks, shard)
-
-
 def whole_tensors(value: Any, keep: bool) -> Any:
     """Nested dicts, lists and tuples with each divided tensor whole, on the CPU; others as before.
 
     The tensors are gathered one after another, by all ranks together; None unless `keep`.
     """
     if isinstance(value, Tensor):
-        found = value.detach().full_tensor() if hasattr(value, "full_tensor") else value
-        return (found if found is value else found.cpu()) if keep else None
+        if not hasattr(value, "full_tensor"):
+            return value if keep else None
+        found = value.detach().full_tensor()  # type: ignore[attr-defined]
+        return found.cpu() if keep else None
     if isinstance(value, dict):
         return {key: whole_tensors(item, keep) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -87,7 +75,7 @@ def divided_like(parameter: Tensor, found: Tensor) -> Tensor:
     # Each rank has all of it: nothing is sent.
     return distribute_tensor(
         found.to(parameter.device),
-        parameter.device_mesh,
+        parameter.device_mesh,  # type: ignore[attr-defined]
         parameter.placements,
         src_data_rank=None,
     )
@@ -101,7 +89,7 @@ if __name__ == "__main__":
 
     tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
     tiny.init_weights(0)
-    alone = spread(tiny, Ranks(), "none")
+    alone = Spread(tiny)
     with alone.whole() as one, alone.accumulating(one is tiny):
         print(alone(lambda model: model.head_weight.shape))
     assert whole_tensors({"a": [torch.ones(1), 3]}, False) == {"a": [None, 3]}

@@ -42,6 +42,8 @@ class RunInfo:
     pid_started: float
     """Start time of the process (unix seconds): tells a reused pid from the real one."""
     device: str = ""
+    device_name: str = ""
+    """What the driver calls a GPU."""
     precision: str = ""
     model: str = ""
     parameters: int = 0

@@ -9,7 +9,7 @@ and all ranks take it over after that step, or in a pause: all act alike, at the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.training.step_sums import Signals
@@ -18,8 +18,8 @@ from lmm_tui.engine.training.step_sums import Signals
 class LoopPart(Protocol):
     """A part of the loop that has something to do between steps, now and then."""
 
-    is_for_leader: ClassVar[bool]
-    """Whether only rank 0 can decide it."""
+    is_for_leader: bool
+    """Whether only rank 0 can decide it; of the class."""
 
     def decide(self) -> Any:
         """What is due now, None for nothing; it counts as taken note of."""

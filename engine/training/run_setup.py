@@ -27,7 +27,8 @@ from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
-from lmm_tui.engine.parallel.spread import Spread, spread
+from lmm_tui.engine.parallel.spread import Spread
+from lmm_tui.engine.parallel.spreading import spread
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
@@ -131,6 +132,7 @@ def announce_start(context: TrainContext) -> None:
         context.model.compile_backbone()
     context.run.describe(
         device=str(context.device),
+        device_name=devices.card_name(context.device),
         precision=context.precision,
         parameters=shape.parameters,
         references=context.stage.baselines,

@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:  # As after `pip install --no-deps`: there 
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
+    "plan": "Say what a run takes on a card: memory, hours, money",
     "train": "Start a run without the cockpit",
     "resume": "Resume a run from its last intact checkpoint",
     "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
@@ -62,6 +63,7 @@ COMMANDS = {
     "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
     "mcp": "Serve runs to an agent, over the Model Context Protocol",
     "serve-run": "Serve a run to a monitor on another machine, over ssh",
+    "parity": "Compare the losses of a run on several numbers of ranks",
     "data": "Report what data hold before training on them",
     "cache": "List the cache of prepared data, and make room in it",
     "doctor": "Check devices, versions, terminal and folders",

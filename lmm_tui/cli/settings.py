@@ -132,6 +132,21 @@ def read_settings(context: click.Context) -> StartRequest | None:
     return _printed_or(start, context)
 
 
+def read_changed(base: RunConfig, context: click.Context) -> RunConfig | None:
+    """`base` with what was typed; with `--print-config`, print it and return None."""
+    given = context.params
+    for name in ("file", "recipe", "resume"):
+        if given[name] is not None:
+            flag = "--config" if name == "file" else f"--{name}"
+            raise ConfigError("{flag}: CONFIG is given already; leave one out", flag=flag)
+    assigned = _assigned(_typed_flags(context), given["assignments"])
+    config = resolve(None, assigned, base.model_dump(exclude_none=True))
+    if given["print_config"]:
+        click.echo(_config_text(config))
+        return None
+    return config
+
+
 def read_resumed(context: click.Context) -> StartRequest | None:
     """As `read_settings`, for the run named by the argument, by default the newest."""
     return _printed_or(_resume_request(context.params["run"], context), context)

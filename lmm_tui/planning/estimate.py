@@ -13,8 +13,8 @@ from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.number_format import count
 
-_BYTES_SAVED_PER_PARAMETER = {"adamw": 12, "muon": 8}
-"""The fp32 weight and the optimiser state: two moments for AdamW, one for Muon."""
+_MOMENTS = {"adamw": 2, "muon": 1}
+"""Moments of each weight."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,21 @@ def estimate(
     corpus_bytes: int | None = None,
     vocab_size: int | None = None,
     half_precision: bool = False,
+    shape: ModelShape | None = None,
 ) -> Estimate:
     """Estimate the cost of `config`; raises ConfigError if it does not describe a valid model.
 
     `corpus_bytes` is the size of the text, `vocab_size` that of a given tokenizer,
-    `half_precision` whether activations take two bytes instead of four.
+    `half_precision` whether products are in 16 bits, `shape` that of weights from elsewhere.
     """
-    shape = config.model.shape(vocab_size)
+    shape = shape or config.model.shape(vocab_size)
     train, data, log = config.train, config.data, config.log
     corpus_tokens = None
     if corpus_bytes is not None:
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
+    # Experts are stacked, which Muon leaves to AdamW.
+    moments = 2 if shape.num_experts else _MOMENTS[config.optim.name]
     steps = _steps(config, shape, corpus_tokens)
     total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
@@ -70,8 +73,14 @@ def estimate(
         tokens_per_step=config.tokens_per_step,
         total_tokens=total_tokens,
         corpus_tokens=corpus_tokens,
-        memory=shape.training_bytes(train.batch_size, data.seq_len, 2 if half_precision else 4),
-        checkpoint=shape.parameters * _BYTES_SAVED_PER_PARAMETER[config.optim.name],
+        memory=shape.training_bytes(
+            train.batch_size,
+            data.seq_len,
+            half_precision=half_precision,
+            optimizer_values=moments,
+            accumulates=train.grad_accum > 1,
+        ),
+        checkpoint=shape.parameters * 4 * (1 + moments),
         checkpoints=min(log.keep, saved),
         flops=shape.flops_per_token(data.seq_len) * total_tokens,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.config_file import load_toml, to_toml
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -19,7 +19,7 @@ from lmm_tui.message import os_reason
 def sources() -> str:
     """Describe what `load_settings` accepts."""
     recipes = listed(recipe_names())
-    return tr("a .toml file, a run, or RECIPE:STAGE of {recipes}", recipes=recipes)
+    return tr("a .toml file, a run, or RECIPE or RECIPE:STAGE of {recipes}", recipes=recipes)
 
 
 def load_settings(source: str, runs_dir: str) -> RunConfig:
@@ -28,14 +28,14 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
     Raises ConfigError if there are none.
     """
     source = source.strip()
-    if source.endswith(".toml"):
-        file = Path(source).expanduser()
-        return _allowed(resolve(file), file)
-    recipe, colon, stage = source.partition(":")
-    if colon:
+    if is_recipe(source, runs_dir):
+        recipe, _, stage = source.partition(":")
         step = load_recipe(recipe).step_of(stage or None)
         config = step.config(recipe, {"runs_dir": runs_dir, "name": None})
         return _allowed(config, Path(recipe))
+    if source.endswith(".toml"):
+        file = Path(source).expanduser()
+        return _allowed(resolve(file), file)
     run = RunDir(run_or_path(source, runs_dir))
     if not source or not run.config.is_file():
         given = source or tr("nothing")
@@ -44,6 +44,15 @@ def load_settings(source: str, runs_dir: str) -> RunConfig:
         )
     run.refuse_unsafe()
     return _allowed(resolve(run.config, {"runs_dir": runs_dir, "name": None}), run.path)
+
+
+def is_recipe(source: str, runs_dir: str) -> bool:
+    """Whether `source` names a recipe, or a step of one; a run of that name comes first."""
+    if ":" in source:
+        return True
+    if source.endswith(".toml"):
+        return "step" in load_toml(Path(source).expanduser())
+    return source in recipe_names() and not run_or_path(source, runs_dir).is_dir()
 
 
 def _allowed(config: RunConfig, source: Path) -> RunConfig:

@@ -136,6 +136,8 @@ USED = [
     ["train", "--from", "x", "--name", "other", "--runs-dir", "runs", *SETTINGS],
     ["pipeline", "mine.toml", "--runs-dir", "runs", *SETTINGS],
     ["send", "x", "pause"],
+    ["plan", "x", "--gpu", "h100"],
+    ["plan", "--from", "x", "--gpu", "h100", "--measured", "x"],
     ["cache", "--cache-dir", "runs/x"],
     ["cache", "prune", "--cache-dir", "runs/x", "--keep-size", "0kb", "--yes"],
     ["sweep", "x"],

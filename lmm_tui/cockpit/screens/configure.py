@@ -29,6 +29,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     same_step_time,
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
+from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
@@ -82,6 +83,7 @@ class ConfigureScreen(SettingsFiles):
         self._refused: tuple[OptionField, str] | None = None
         self._trying = False
         self._quiet: Timer | None = None
+        self._simulation = MemorySimulation(self)
 
     @property
     def config(self) -> RunConfig:
@@ -285,12 +287,17 @@ class ConfigureScreen(SettingsFiles):
         panel.set_class(bool(self.form.wrong_fields), "-stale")
         self.form.promise("" if self.form.wrong_fields else promise(outlook))
         self._try_soon(outlook)
+<<<<<<< HEAD
         self._show_command(f"$ {clean(command_line(self._config))}")
 
     def _show_command(self, text: str) -> None:
         shown, content = self.query_one("#command", Static), Content(text)
         lines = content.get_height({}, max(shown.size.width, 1))
         shown.update(content, layout=lines != shown.size.height)
+=======
+        self._simulate_soon()
+        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
+>>>>>>> main
 
     def _look_soon(self) -> None:
         self._known.data = None
@@ -354,6 +361,20 @@ class ConfigureScreen(SettingsFiles):
             and not beside_training
         ):
             self._quiet = self.set_timer(TRY_AFTER_S, self._benchmark)
+
+    def _simulate_soon(self) -> None:
+        """Simulate the memory of the settings once nothing was edited for a while."""
+        self._simulation.cancel()
+        known = self._known.simulated_for
+        wanted = known is None or not same_step_time(known, self._config)
+        if wanted and self._known.devices and not self.form.wrong_fields:
+            self._simulation.soon(self._config)
+
+    def on_memory_simulated(self, event: MemorySimulated) -> None:
+        self._simulation.finished()
+        if same_step_time(event.config, self._config):
+            self._known.memory, self._known.simulated_for = event.memory, event.config
+        self._update()
 
     def action_try(self) -> None:
         """Measure in a worker process how long a step takes."""

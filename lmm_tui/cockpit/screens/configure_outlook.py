@@ -4,7 +4,7 @@ the estimate that follows from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,9 @@ class KnownFacts:
     seconds_a_step: float | None = None
     """As measured for `measured_for`."""
     measured_for: RunConfig | None = None
+    memory: int | None = None
+    """As simulated for `simulated_for`; None where that is not possible."""
+    simulated_for: RunConfig | None = None
     starts: tuple[str, ...] = ()
     """Runs with weights to start from, the newest first."""
 
@@ -122,10 +125,15 @@ class KnownFacts:
         sized = self.estimate(config)
         if self.measured_for is None or not same_step_time(self.measured_for, config):
             self.measured_for = self.seconds_a_step = None
+        if self.simulated_for is None or not same_step_time(self.simulated_for, config):
+            self.simulated_for = self.memory = None
+        if self.memory is not None:
+            sized = replace(sized, memory=self.memory)
         device = self.device(config)
         return Outlook(
             config=config,
             estimate=sized,
+            simulated=self.memory is not None,
             data=self.data.text if self.data else tr("looking …"),
             device=_device_text(device) if device else tr("looking …"),
             memory_total=device.memory if device else None,

@@ -40,6 +40,8 @@ class Outlook:
     """A summary such as `cuda:0, NVIDIA H100`."""
     memory_total: int | None
     """Bytes of memory of the device, None if unknown."""
+    simulated: bool = False
+    """Whether the memory was simulated; else it is a first answer."""
     seconds_a_step: float | None = None
     """Measured by the step benchmark, None before."""
 
@@ -213,6 +215,8 @@ def _origin_and_aim(config: RunConfig) -> list[str]:
 
 def _memory(outlook: Outlook) -> str:
     needed = size(outlook.estimate.memory)
+    if outlook.simulated and outlook.memory_total:
+        return tr("{size} of {total}, simulated", size=needed, total=size(outlook.memory_total))
     if not outlook.memory_total:
         return tr("about {size}", size=needed)
     return tr("about {size} of {total}", size=needed, total=size(outlook.memory_total))

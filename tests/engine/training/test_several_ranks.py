@@ -27,7 +27,7 @@ CHAT: dict[str, Any] = {"data.seq_len": 96}
 GRPO = CHAT | {"stage": "grpo", "grpo.group": 2, "grpo.max_tokens": 6}
 STAGES: dict[str, dict[str, Any]] = {
     "pretrain": {},
-    "muon": {"optim.name": "muon"},
+    "muon": {"optim.name": "muon", "optim.muon_precision": "fp32"},
     "lora": {"lora.rank": 2, "lora.dropout": 0.0},
     "freeze": {"train.freeze": ["*embed*"]},
     "experts": {"model.num_experts": 4, "model.experts_per_token": 2},
@@ -146,10 +146,10 @@ def test_any_number_of_ranks_goes_on_with_a_run(trained: Path) -> None:
         load(trained / name / "checkpoints" / "step-000000004", torch.device("cpu"))
         for name in ("steady", "moved")
     )
-    torch.testing.assert_close(theirs[1], own[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(theirs[1], own[1], rtol=0, atol=1e-5)
     for mine, other in zip(own[2]["optimizers"], theirs[2]["optimizers"], strict=True):
         assert mine["state"].keys() == other["state"].keys()
-        torch.testing.assert_close(other["state"], mine["state"], rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(other["state"], mine["state"], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -203,8 +203,8 @@ def test_commands_act_on_all_ranks_and_a_stop_of_any_is_that_of_all(
 
     asked_at = run.read_status().step
     changed = ask("set", lr=1e-4)
-    assert ask("pause").step >= changed.step >= asked_at
-    paused_at = run.read_status().step
+    paused_at = ask("pause").step
+    assert paused_at >= changed.step >= asked_at
     time.sleep(3)  # Longer than the ranks wait for one another in a step.
     for command in ("evaluate", "sample", "probe", "checkpoint", "talk"):
         words = {"prompt": "Hi"} if command == "talk" else {}

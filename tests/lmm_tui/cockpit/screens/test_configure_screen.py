@@ -14,7 +14,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from lmm_tui.cockpit.screens import configure
+from lmm_tui.cockpit.screens import configure, memory_simulation
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.form_labels import ROWS
 from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
@@ -31,7 +31,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.step_benchmark import seconds_a_step
-from lmm_tui.runs.worker_process import run_in_worker
+from lmm_tui.runs.worker_process import WorkerError, run_in_worker
 
 NEVER_S = 1e6
 
@@ -194,6 +194,32 @@ async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
         await seat.until(lambda: seat.says("trains 1,000 steps, about 5 min 00 s here"))
+
+
+async def test_the_memory_is_simulated_once_the_form_is_quiet_until_something_changes(monkeypatch):
+    device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
+    monkeypatch.setattr(memory_simulation, "simulated_memory", lambda config: 1_234_000_000)
+    monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
+    async with seated(size=(200, 50)) as seat:
+        assert seat.says("about 173 MB")
+        seat.screen.post_message(configure.DevicesFound([device]))
+        await seat.until(lambda: seat.says("1.2 GB of 10.0 GB, simulated"))
+        monkeypatch.setattr(memory_simulation, "AFTER_S", NEVER_S)
+        await seat.type_into("train.batch_size", "8")
+        assert seat.says("about 173 MB") and not seat.says("simulated")
+
+
+async def test_where_nothing_can_be_simulated_the_first_answer_stays(monkeypatch):
+    def refuse(config: RunConfig) -> int:
+        raise WorkerError("no torch")
+
+    device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
+    monkeypatch.setattr(memory_simulation, "simulated_memory", refuse)
+    monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
+    async with seated(size=(200, 50)) as seat:
+        seat.screen.post_message(configure.DevicesFound([device]))
+        await seat.until(lambda: seat.screen.known.simulated_for is not None)
+        assert seat.says("about 173 MB")
 
 
 async def test_every_option_has_a_label_of_its_own():

@@ -1,0 +1,30 @@
+"""Spreads a model over the ranks of its run, in the way that the configuration says."""
+
+from __future__ import annotations
+
+from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.ranks import Ranks
+from lmm_tui.engine.parallel.spread import Spread
+
+
+def spread(model: LanguageModel, ranks: Ranks, shard: str) -> Spread:
+    """Spread a model over the ranks, once its weights are set and before optimisers are made.
+
+    `shard` as in the configuration. Raises ShardError.
+    """
+    if ranks.is_alone:
+        return Spread(model)
+    # It takes a second to import, which one process never needs.
+    from lmm_tui.engine.parallel.sharding import Replicated, Sharded
+
+    return Replicated(model, ranks) if shard == "none" else Sharded(model, ranks, shard)
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.model_shape import ModelShape
+    from lmm_tui.engine.model.decoder import Decoder
+
+    tiny = Decoder(ModelShape(64, 16, 2, 2, 1, 8, 32))
+    tiny.init_weights(0)
+    print(type(spread(tiny, Ranks(), "none")).__name__)
+    print("=== 自测通过 ===")

@@ -1,0 +1,1 @@
+"""A training step without its numbers: how much memory it takes, how much it sends."""

@@ -1,0 +1,89 @@
+"""Which share of a card's peak training reaches: measured in a run, or assumed by size.
+
+Model FLOPs utilisation (MFU, arXiv 2204.02311, appendix B): FLOPs of the model a second, without
+recomputation, over the peak of dense products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from lmm_tui.engine.cards import CardModel, card_of_device
+from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.reader import Reader
+from lmm_tui.message import Message
+from lmm_tui.metrics.names import TOKENS_PER_S
+
+_ASSUMED = ((5e6, 0.01), (50e6, 0.05), (300e6, 0.15), (1e9, 0.25))
+_ASSUMED_LARGE = 0.35
+_ASSUMED_FP32 = 0.5
+_LAST = 200
+"""Rows of a run whose speed counts."""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """A share of the peak, and where it comes from."""
+
+    mfu: float
+    origin: str
+
+    def flops(self, card: CardModel, precision: str) -> float:
+        """FLOP/s of one card."""
+        return self.mfu * card.peak_flops(precision)
+
+
+def assumed(shape: ModelShape, precision: str, kind: str = "cuda") -> Utilisation:
+    """By the size of the model: small ones wait for kernels to be launched.
+
+    Assumed, not measured. Where products are slow, in fp32 and on a CPU, they hide the rest.
+    """
+    by_size = next((mfu for limit, mfu in _ASSUMED if shape.parameters < limit), _ASSUMED_LARGE)
+    slow = precision == "fp32" or kind == "cpu"
+    mfu = max(by_size, _ASSUMED_FP32) if slow else by_size
+    return Utilisation(mfu, Message("assumed for a model of this size"))
+
+
+def measured(name: str, runs_dir: str) -> tuple[CardModel, Utilisation]:
+    """The card that a run of the user's trained on, and what share of its peak it reached.
+
+    Raises LmmError.
+    """
+    run = find_run(name, runs_dir)
+    info = run.read_info()
+    card = card_of_device(info.device_name)
+    if card is None:
+        raise ConfigError(
+            "--measured {name}: that run trained on {device}, which is not in the table of cards",
+            name=run.name,
+            device=info.device_name or info.device or "?",
+        )
+    reader = Reader(run.path)
+    reader.poll()
+    speeds = reader.series.get(TOKENS_PER_S)
+    found = [] if speeds is None else [each for each in speeds.values[-_LAST:] if each > 0]
+    if not found:
+        raise ConfigError(
+            "--measured {name}: it has no rows of {metric} yet", name=run.name, metric=TOKENS_PER_S
+        )
+    tokens_per_s = float(median(found))
+    config = resolve(run.config)
+    flops = config.model.shape().flops_per_token(config.data.seq_len) * tokens_per_s
+    return card, Utilisation(
+        flops / card.peak_flops(info.precision),
+        Message(
+            "measured in the run {name}: {speed:,.0f} tokens/s", name=run.name, speed=tokens_per_s
+        ),
+    )
+
+
+if __name__ == "__main__":
+    from lmm_tui.engine.config.model_shape import PRESETS
+
+    for preset, shape in PRESETS.items():
+        print(preset, assumed(shape, "bf16"))
+    print("=== 自测通过 ===")

@@ -1,0 +1,65 @@
+"""The memory of a configuration on this machine, simulated in a worker process for a screen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.runs.worker_process import run_program
+from lmm_tui.toml_text import parse_toml
+
+_PROGRAM = """
+import os, sys
+os.nice(10)
+from lmm_tui.planning.simulated_memory import main
+main()
+"""
+
+
+def simulated_memory(config: RunConfig) -> int:
+    """Bytes that a rank allocates at most in a step. Blocks for seconds; raises WorkerError."""
+    return int(json.loads(run_program(_PROGRAM, [], stdin=to_toml(config)))["memory"])
+
+
+def main() -> None:
+    """The worker: settings as TOML come in, an object of JSON goes out."""
+    from lmm_tui.errors import LmmError
+
+    try:
+        print(json.dumps(_answer(resolve(base=parse_toml(sys.stdin.read())))))
+    except LmmError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def _answer(config: RunConfig) -> dict[str, Any]:
+    from lmm_tui.engine import device as devices
+    from lmm_tui.engine.simulation.simulated_step import Setup, simulate
+    from lmm_tui.planning.planned_shape import beside_shapes, planned_shape
+
+    device = devices.resolve_device(config.device)
+    planned = planned_shape(config)
+    found = simulate(
+        Setup(
+            config,
+            planned.shape,
+            devices.resolve_precision(device, config.train.precision),
+            device=device.type,
+            architecture=planned.architecture,
+            beside=beside_shapes(config, planned.shape),
+            ranks=max(1, config.parallel.ranks),
+            shard=config.parallel.shard,
+        )
+    )
+    return {"memory": found.total, "peak": found.peak, "moment": found.moment}
+
+
+if __name__ == "__main__":
+    found = simulated_memory(RunConfig())
+    print(f"{found / 1e6:.0f} MB")
+    assert found > 16 * RunConfig().model.shape().parameters
+    print("=== 自测通过 ===")
