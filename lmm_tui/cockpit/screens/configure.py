@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
@@ -32,7 +31,7 @@ from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
-from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
+from lmm_tui.cockpit.widgets.estimate_panel import CommandLine, EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
@@ -115,7 +114,7 @@ class ConfigureScreen(SettingsFiles):
             yield OptionForm(self._config, id="form")
             with Vertical(id="outlook"):
                 yield EstimatePanel(compact=not wide)
-                yield Static(id="command")
+                yield CommandLine(id="command")
         yield FormKeys()
 
     def on_mount(self) -> None:
@@ -287,17 +286,8 @@ class ConfigureScreen(SettingsFiles):
         panel.set_class(bool(self.form.wrong_fields), "-stale")
         self.form.promise("" if self.form.wrong_fields else promise(outlook))
         self._try_soon(outlook)
-<<<<<<< HEAD
-        self._show_command(f"$ {clean(command_line(self._config))}")
-
-    def _show_command(self, text: str) -> None:
-        shown, content = self.query_one("#command", Static), Content(text)
-        lines = content.get_height({}, max(shown.size.width, 1))
-        shown.update(content, layout=lines != shown.size.height)
-=======
         self._simulate_soon()
-        self.query_one("#command", Static).update(f"$ {clean(command_line(self._config))}")
->>>>>>> main
+        self.query_one(CommandLine).say(f"$ {clean(command_line(self._config))}")
 
     def _look_soon(self) -> None:
         self._known.data = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
+from textual.widgets import Static
 
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
@@ -83,6 +84,15 @@ class EstimatePanel(Widget):
         if self.outlook is None:
             return Content()
         return sentences(self.outlook) if self.compact else table(self.outlook)
+
+
+class CommandLine(Static):
+    """The command that starts the run; as long a one in other words moves nothing."""
+
+    def say(self, text: str) -> None:
+        content = Content(text)
+        lines = content.get_height({}, max(self.size.width, 1))
+        self.update(content, layout=lines != self.size.height)
 
 
 def table(outlook: Outlook) -> Content:
