@@ -121,14 +121,11 @@ class ConfigureScreen(SettingsFiles):
         self.query_one("#outlook").border_title = tr("estimate")
         self._show_tabs()
         self._update()
-        tell_of_run(self.app, self.query_one(RunHeader))
-        self.set_interval(RUN_EVERY_S, self._tell_of_run)
+        header = self.query_one(RunHeader)
+        tell_of_run(self.app, header)
+        self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
         self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
-
-    def _tell_of_run(self) -> None:
-        if self.is_current:
-            tell_of_run(self.app, self.query_one(RunHeader))
 
     def on_resize(self, event: events.Resize) -> None:
         self.query_one(EstimatePanel).compact = event.size.width < WIDE
@@ -221,6 +218,7 @@ class ConfigureScreen(SettingsFiles):
         if field := self.form.focused_field:
             field.reset()
 
+    @on(events.Click, "#command")
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
         command = command_line(self._config)
@@ -228,10 +226,6 @@ class ConfigureScreen(SettingsFiles):
         # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
         sent = tr("Sent to the terminal's clipboard (OSC 52):")
         self.notify(f"{sent}\n{clean(command)}", timeout=8, markup=False)
-
-    @on(events.Click, "#command")
-    def _command_clicked(self) -> None:
-        self.action_copy()
 
     def fill_in(self, config: RunConfig) -> None:
         """Take over another configuration."""
