@@ -44,7 +44,6 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
-from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.data_summary import summarize_data
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
@@ -386,18 +385,17 @@ class ConfigureScreen(SweepFromForm):
         self._trying = False
         if not same_step_time(event.config, self._config):
             self._update()
-        elif event.seconds_a_step is None:
-            self._known.measured_for = event.config
-            self._known.seconds_a_step = None
+            return
+        self._known.seconds_a_step = event.seconds_a_step
+        self._known.measured_for = event.config
+        if event.seconds_a_step is None:
             self.form.warn(tr("Benchmark failed: {why}", why=translate_message(event.error)))
         else:
-            self._known.seconds_a_step = event.seconds_a_step
-            self._known.measured_for = event.config
             self._show_help()
             self._update()
 
 
 if __name__ == "__main__":
     screen = ConfigureScreen(RunConfig())
-    print(command_line(screen.config), screen.known, sep="\n")
+    print(screen.config, screen.known, sep="\n")
     print("=== 自测通过 ===")
