@@ -121,9 +121,12 @@ async def _run(film: Recording, run: Reader) -> None:
         told = (event.message for event in run.events if event.time > after)
         return any(text.startswith(f"{command}:") for text in told)
 
+    def at(number: int) -> Callable[[], bool]:
+        return lambda: step() >= number
+
     await film.take("start", 1.2)
     for reached in (8, 16, 24, 32):
-        await film.until(lambda reached=reached: step() >= reached)
+        await film.until(at(reached))
         await film.take("fall", 0.5)
     asked = time.time()
     await pilot.press("p")
@@ -140,7 +143,7 @@ async def _run(film: Recording, run: Reader) -> None:
     await film.until(lambda: answered("set", broken))
     changed = step()
     for more in (5, 12):
-        await film.until(lambda more=more: step() >= changed + more)
+        await film.until(at(changed + more))
         await film.take("broken", 0.6)
     await film.until(lambda: "back&#160;to&#160;step" in pilot.app.export_screenshot())
     await film.take("verdict", 3.0)
@@ -150,7 +153,7 @@ async def _run(film: Recording, run: Reader) -> None:
     back = step()
     await film.take("cure", 1.5)
     for more in (6, 14, 22):
-        await film.until(lambda more=more: step() >= back + more)
+        await film.until(at(back + more))
         await film.take("well", 1.0 if more < 22 else 3.0)
 
 

@@ -290,8 +290,9 @@ def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
         )
 
     # Where messages of a run go, and how, may hold secrets, and says nothing of it.
-    kept_here = {"notify": True, "health": {"webhook", "command"}}
-    tables = config.model_dump(mode="json", exclude=kept_here)
+    tables = config.model_dump(
+        mode="json", exclude={"notify": True, "health": {"webhook", "command"}}
+    )
     return [
         Mirror(partial(new_tracker, name), tracked, tables, partial(failed, name))
         for name in config.log.trackers

@@ -50,8 +50,7 @@ from lmm_tui.terminal.safe_text import clean
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
 
-WIDE = 140
-TALL = 28
+WIDE, TALL = 140, 28
 """Columns for the estimate beside the form, rows for air between its sections."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
