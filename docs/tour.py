@@ -100,14 +100,14 @@ async def _drawn(app: CockpitApp, pilot: Pilot[Departure], view: View, title: st
             while isinstance(app.screen, BaseScreen) and app.screen.busy:
                 await pilot.pause(0.1)
     await pilot.pause(SETTLE_S)
-    return _portable(app.export_screenshot(title=title))
+    return portable(app.export_screenshot(title=title))
 
 
 def _no_start(config: RunConfig) -> Reader:
     raise AssertionError("nobody presses Start here")
 
 
-def _portable(svg: str) -> str:
+def portable(svg: str) -> str:
     """Without web fonts, and with the same ids each time so that a diff shows what changed."""
     svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"terminal-\d+", "terminal", svg)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -210,7 +209,7 @@ def replacing(path: Path, inside: Path | None = None, mode: int = PRIVATE) -> It
     one. A link at `path` is replaced, not what it points to. `file.name` is a path for libraries
     that take no file.
     """
-    aside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
+    aside = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}")
     with open_folder(path.parent, path.parent if inside is None else inside) as folder:
         made = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(aside.name, made, mode, dir_fd=folder)

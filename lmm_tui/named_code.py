@@ -10,12 +10,14 @@ import importlib.util
 import re
 import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmm_tui.errors import LmmError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 STAGE_GROUP = "lmm_tui.stages"
 TRACKER_GROUP = "lmm_tui.trackers"
@@ -86,6 +88,8 @@ def _from_file(path: Path) -> ModuleType:
 
 @cache
 def _installed(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # 20 ms, for what few name.
+
     return {point.name: point for point in entry_points(group=group)}
 
 

@@ -38,6 +38,7 @@ GPU_MEMORY = "system/gpu_memory_gb"
 RANKS = "ranks/"
 SLOWEST_RANK = "ranks/slowest"
 SLOWEST_RANK_TIMES = "ranks/slowest_times"
+SLOWEST_RANK_MS = "ranks/slowest_ms"
 RANKS_WAITED = "ranks/waited"
 RANKS_MEMORY_SPREAD = "ranks/memory_spread"
 RANKS_THROTTLED = "ranks/throttled"
@@ -86,6 +87,7 @@ KNOWN: dict[str, MetricName] = {
     GPU_MEMORY: MetricName("GPU memory, GB"),
     SLOWEST_RANK: MetricName("slowest rank"),
     SLOWEST_RANK_TIMES: MetricName("slowest rank / median", better="lower"),
+    SLOWEST_RANK_MS: MetricName("slowest rank − median, ms", better="lower"),
     RANKS_WAITED: MetricName("waited for ranks, share", better="lower"),
     RANKS_MEMORY_SPREAD: MetricName("memory spread of ranks, share", better="lower"),
     RANKS_THROTTLED: MetricName("throttled ranks", better="lower"),

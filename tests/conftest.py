@@ -1,13 +1,32 @@
 """Settings of all tests: no example fails because the machine is busy, every run tries other
 examples, and nothing is remembered in the folders of the user."""
 
+import os
 from collections.abc import Iterator
 
+import forked
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
+
 settings.register_profile("any machine", deadline=None, max_examples=40)
 settings.load_profile("any machine")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Workers are forked from a process that has imported the tests (pytest-xdist comes first).
+
+    For a coverage they import them themselves: it counts the lines of an import, too.
+    """
+    if config.option.tx and not config.option.cov_source and not hasattr(config, "workerinput"):
+        python = forked.start_workers_server(config.invocation_params.args)
+        config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: what the other workers have done meanwhile, they take over."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

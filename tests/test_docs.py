@@ -25,7 +25,7 @@ def shape(page):
     return [start[0] for line in lines if (start := _PART.match(line))]
 
 
-@pytest.mark.parametrize("chinese", ROOT.glob("docs/*.zh.md"), ids=lambda page: page.stem)
+@pytest.mark.parametrize("chinese", sorted(ROOT.glob("docs/*.zh.md")), ids=lambda page: page.stem)
 def test_a_page_has_the_same_parts_in_both_languages(chinese):
     assert shape(chinese) == shape(chinese.with_name(chinese.name.replace(".zh", "")))
 

@@ -21,15 +21,17 @@ HEAVY = ("torch", "transformers", "lm_eval", "tensorboard", "matplotlib")
 @pytest.fixture(scope="module")
 def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with nothing but the light distribution in it."""
-    environment = tmp_path_factory.mktemp("light") / "venv"
+    folder = tmp_path_factory.mktemp("light")
+    environment = folder / "venv"
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-    install = [*pip, "install", "--quiet"]
-    subprocess.run(
-        [*install, "-c", str(ROOT / "constraints.txt"), str(ROOT / "watch")],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*build, str(ROOT / "watch")], env=ours, check=True)
+    install = [*pip, "--python", str(environment / "bin" / "python"), "install"]
+    [wheel] = folder.glob("*.whl")
+    constraints = str(ROOT / "constraints.txt")
+    subprocess.run([*install, "-c", constraints, str(wheel)], env=ours, check=True)
     return environment
 
 

@@ -10,11 +10,20 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from repository import ROOT
 
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
 SHARDS = 4
+IMPORTED_ONCE = (
+    "torch",
+    "torch._dynamo",
+    "matplotlib.figure",
+    "textual.app",
+    "textual.widgets",
+    "pydantic",
+)
 NAMED_BY_USERS = ("engine/evaluate.py",)
 """Its name is taken by a package that only lm-eval imports, and that runs in another process."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
@@ -33,16 +42,10 @@ def last_line(output: str) -> str:
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_every_module_file_passes_its_self_test(shard: int) -> None:
     files = module_files()[shard::SHARDS]
-    done = subprocess.run(
-        [sys.executable, "tests/support/run_alone.py", *files],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    reports = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [report["file"] for report in reports] == files, done.stderr
+    program = [ROOT / "tests/support/run_alone.py", *files]
+    output, errors = Forked(program, ROOT, ENVIRONMENT, IMPORTED_ONCE).communicate(None)
+    reports = [json.loads(line) for line in output.splitlines()]
+    assert [report["file"] for report in reports] == files, errors
     for report in sorted(reports, key=lambda report: -report["seconds"])[:5]:
         print(f"{report['seconds']:6.2f} s  {report['file']}")
     failed = [

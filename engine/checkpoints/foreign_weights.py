@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.model.hf_model import HfModel
+from lmm_tui.message import Message
 
 _TOLERANCE = 1e-3
 _COMPUTED = re.compile(r"(inv_freq|masked_bias|attn\.bias|position_ids)$")
@@ -42,6 +43,14 @@ class ForeignWeights:
     notes: tuple[str, ...]
     kept: tempfile.TemporaryDirectory[str] | None = None
     """Holds `tokenizer` where it had to be written anew."""
+
+
+_PROBLEMS = {
+    "missing_keys": Message("is missing"),
+    "mismatched_keys": Message("has another size than config.json says"),
+    "unexpected_keys": Message("has no place in it"),
+}
+"""What transformers says of tensors that do not fit, in words."""
 
 
 def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None) -> ForeignWeights:
@@ -156,31 +165,16 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
         ) from None
     about = {what: _names(keys) for what, keys in about.items() if what.endswith("_keys")}
     kind = hf.config.model_type
-    if names := about["missing_keys"]:
-        raise WeightsError(
-            "{origin}: tensor {name} of a {kind} model is missing ({count} in all)",
-            origin=origin,
-            name=names[0],
-            kind=kind,
-            count=len(names),
-        )
-    if names := about["mismatched_keys"]:
-        raise WeightsError(
-            "{origin}: tensor {name} of a {kind} model has another size than config.json says "
-            "({count} in all)",
-            origin=origin,
-            name=names[0],
-            kind=kind,
-            count=len(names),
-        )
-    if names := about["unexpected_keys"]:
-        raise WeightsError(
-            "{origin}: tensor {name} has no place in a {kind} model ({count} in all)",
-            origin=origin,
-            name=names[0],
-            kind=kind,
-            count=len(names),
-        )
+    for what, problem in _PROBLEMS.items():
+        if names := about[what]:
+            raise WeightsError(
+                "{origin}: tensor {name} of this {kind} model {problem} ({count} in all)",
+                origin=origin,
+                name=names[0],
+                kind=kind,
+                problem=problem,
+                count=len(names),
+            )
     return hf.train()
 
 

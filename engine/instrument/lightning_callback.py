@@ -38,11 +38,17 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
     given_path = Path(path).absolute()
     runs: list[ScriptRun | SilentRun] = []
     """At most one: that of the last fit."""
+    fitting: list[Any] = []
+    """The trainer of that fit."""
     before: dict[str, float] = {}
     """What was logged before the first fit."""
 
     class LmmLogger(logger_base):  # type: ignore[valid-type,misc]
-        """Writes what the module logs, at Lightning's steps."""
+        """Writes what the module logs, at the optimiser steps done by then.
+
+        Lightning says a batch's numbers belong to the steps before it, so that a fit of six ends
+        with step 5.
+        """
 
         @property
         def name(self) -> str:
@@ -58,10 +64,9 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
         def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
             if not runs:
                 before.update(metrics)
-            for run in runs:
-                # A validation may be logged at the previous step, but steps must not decrease.
+            for run, trainer in zip(runs, fitting, strict=True):
                 ended = isinstance(run, ScriptRun) and run.closed
-                run.log(metrics, step=run.step if ended or step is None else max(run.step, step))
+                run.log(metrics, step=run.step if ended else max(run.step, trainer.global_step))
 
     class LmmLightningCallback(callback_base):  # type: ignore[valid-type,misc]
         """Starts and ends the run, and checks for commands after each batch, on every rank."""
@@ -86,7 +91,7 @@ def lmm_lightning(path: Path | str, **options: Any) -> tuple[Any, Any]:
                 **options,
             }
             steps = int(total) if math.isfinite(total) and total > 0 else 0
-            runs[:] = [lmm_run(path, steps, **given)]
+            runs[:], fitting[:] = [lmm_run(path, steps, **given)], [trainer]
             if before:
                 runs[0].log(before, step=trainer.global_step)
                 before.clear()

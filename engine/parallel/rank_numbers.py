@@ -27,6 +27,7 @@ def rank_numbers(beats: Sequence[RankBeat]) -> dict[str, float]:
         usual = median_low([seconds for seconds in own.values() if seconds])
         found[names.SLOWEST_RANK] = float(slowest)
         found[names.SLOWEST_RANK_TIMES] = (own[slowest] or 0.0) / usual
+        found[names.SLOWEST_RANK_MS] = ((own[slowest] or 0.0) - usual) * 1000
     waited = [
         beat.waited_s / beat.step_s for beat in beats if beat.step_s and beat.waited_s is not None
     ]

@@ -18,7 +18,9 @@ from lmm_tui.guarded_files import appending
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$')
-_PACKAGES = re.compile(r".*/(?:site-packages|lib/python[0-9.]+)/")
+_PACKAGES = re.compile(r".*/(?:site-packages|lib/python[0-9.]+|(?=lmm_tui/))/?")
+_LOOP = "engine/training/loop.py"
+"""The loop is in the main thread of a rank, but in a thread of rank 0, which hosts the run too."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ Stack = tuple[Frame, ...]
 
 @dataclass(frozen=True)
 class StackGroup:
-    """Ranks whose main threads stand at the same place."""
+    """Ranks whose loops stand at the same place; `main` is from the loop on, or all of the main
+    thread where that has not begun."""
 
     ranks: tuple[int, ...]
     main: Stack
@@ -76,15 +79,24 @@ def read_stacks(text: str) -> list[Stack]:
 
 
 def group_stacks(dumps: Mapping[int, str]) -> list[StackGroup]:
-    """By equal stacks of the main threads, the smallest group first: it is the odd one."""
+    """By equal stacks of what trains, the smallest group first: it is the odd one."""
     groups: dict[Stack, list[int]] = {}
     others: dict[Stack, tuple[Stack, ...]] = {}
     for rank, text in sorted(dumps.items()):
-        *rest, main = read_stacks(text) or [()]
+        main, rest = _training(read_stacks(text))
         groups.setdefault(main, []).append(rank)
         others.setdefault(main, tuple(stack for stack in rest if not _of_beats(stack)))
     found = [StackGroup(tuple(ranks), main, others[main]) for main, ranks in groups.items()]
     return sorted(found, key=lambda group: (len(group.ranks), group.ranks))
+
+
+def _training(threads: list[Stack]) -> tuple[Stack, list[Stack]]:
+    """What trains, down to the loop, and the other threads."""
+    for number, stack in enumerate(threads):
+        within = [at for at, frame in enumerate(stack) if frame.file.endswith(_LOOP)]
+        if within:
+            return stack[: within[-1] + 1], threads[:number] + threads[number + 1 :]
+    return (threads[-1], threads[:-1]) if threads else ((), [])
 
 
 def _of_beats(stack: Stack) -> bool:

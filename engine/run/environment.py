@@ -21,15 +21,16 @@ DIFF_LIMIT = 32_000
 """Characters of changes that are kept."""
 _GIT_S = 3.0
 _MASK = "***"
+# What precedes a word is no part of its pattern: a long argument would be scanned from each letter.
 _MASKS = (
     (
         re.compile(
-            r"(?i)((?:[\w.-]*(?:token|api_?key|secret|passw(?:or)?d|passphrase|credential|webhook|"
-            r"private_key))[\w.-]*[\"']?\s*[:=]\s*[\"']?)[^\s\"',;]+"
+            r"(?i)((?:token|api_?key|secret|passw(?:or)?d|passphrase|credential|webhook|private_key)"
+            r"[\w.-]{0,100}[\"']?\s*[:=]\s*[\"']?)[^\s\"',;]+"
         ),
         rf"\1{_MASK}",
     ),
-    (re.compile(r"(\w+://)[^/@\s\"']+@"), rf"\1{_MASK}@"),
+    (re.compile(r"\b(\w+://)[^/@\s\"']+@"), rf"\1{_MASK}@"),
     (re.compile(r"\b(?:hf_|sk-|ghp_|gho_|github_pat_|glpat-|xox[bap]-|AKIA)[\w-]{8,}"), _MASK),
 )
 

@@ -100,7 +100,7 @@ class Reader:
         self._looked = 0.0
         self.away = ""
         """Why the directory cannot be read at present, as where a network drive is gone."""
-        self.view = self._look()
+        self.view: RunView = self.look()
 
     @classmethod
     def find(cls, name: str | None = None, runs_dir: Path | str = RUNS_DIR) -> Reader:
@@ -167,8 +167,7 @@ class Reader:
     def poll(self, budget_s: float | None = None) -> bool:
         """Read new data for at most about `budget_s` seconds; returns whether anything changed."""
         before = self.view, self.away
-        self.view = self._look()
-        changed = before != (self.view, self.away)
+        changed = before != (self.look(), self.away)
         events, samples = self.history.poll(budget_s)
         return self._metrics.poll(budget_s) or changed or bool(events or samples)
 
@@ -208,11 +207,15 @@ class Reader:
         except ControlError as error:
             return Reply(False, str(error))
 
-    def _look(self) -> RunView:
-        """Read the files if they were replaced, and check the process at most once a second, so
-        that polling an idle run is cheap."""
+    def look(self) -> RunView:
+        """Bring `view` up to date and return it; no metrics are read.
+
+        Reads the files if they were replaced, and checks the process at most once a second, so
+        that an idle run is cheap.
+        """
         if self._log is not None:
-            return view_of_log(self.run_dir.path, self._log, self.series)
+            self.view = view_of_log(self.run_dir.path, self._log, self.series)
+            return self.view
         now = time.monotonic()
         run = self.run_dir
         stamps = version_of(run.info_file), version_of(run.status_file)
@@ -228,7 +231,8 @@ class Reader:
         if state == "restarting":
             count = run.restart_count()
             status = replace(status, activity=Message("restarting {count}", count=count))
-        return RunView(info, status, state)
+        self.view = RunView(info, status, state)
+        return self.view
 
     def _read_records(self) -> tuple[RunInfo, RunStatus]:
         """Those of the directory, or while it is away the last ones."""

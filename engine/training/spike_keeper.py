@@ -109,7 +109,7 @@ class SpikeKeeper:
             return
         self._failed = False
         text = Message(
-            "the batch of step {step} is kept: lmm-tui spikes, or i in the cockpit", step=step
+            "the batch of step {step} is kept: lmm-tui spikes, or B in the cockpit", step=step
         )
         self._context.events.write("spike", text, step=step, path=str(path))
 

@@ -24,6 +24,7 @@ from lmm_tui.agents.run_access import RunAccess
 from lmm_tui.agents.steering import Steering
 from lmm_tui.agents.sweeping import Sweeping
 from lmm_tui.engine.run.control_protocol import MAX_ASKER
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.terminal.safe_text import clean
 
@@ -210,14 +211,13 @@ def _tools(server: MCPServer[Any]) -> Callable[[Callable[..., Answer]], None]:
 
 def _wait(access: RunAccess, name: str, step: int | None, seconds: float) -> Answer:
     deadline = time.monotonic() + seconds
+    run = Reader(access.run_dir(name).path)
     while True:
-        run = access.run_dir(name)
-        info, status = run.read_info(), run.read_status()
-        state = run.derived_state(info, status)
-        ended = state not in ("starting", "running", "stopping")
-        there = step is not None and status.step >= step
+        view = run.look()
+        at, ended = view.status.step, not view.growing
+        there = step is not None and at >= step
         if ended or there or time.monotonic() >= deadline:
-            return {"run": name, "state": state, "step": status.step, "reached": ended or there}
+            return {"run": name, "state": view.state, "step": at, "reached": ended or there}
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm_tui.charts.ticks import round_ticks, tick_labels
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
 from lmm_tui.metrics.series.series import Series, SeriesStore
@@ -180,15 +181,8 @@ def _points(series: Series, line: _TextLine, window: _Window) -> tuple[list[floa
 
 
 def _ticks(low: float, high: float, wanted: int) -> tuple[list[float], list[str]]:
-    """About `wanted` round positions (1, 2 or 5 times a power of ten) with their labels."""
-    rough = (high - low) / max(wanted, 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = power * next(round_ for round_ in (1, 2, 5, 10) if rough <= round_ * power * 1.0001)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    spec = f".{digits}f" if digits < 6 and high < 1e9 else ".3g"
-    first, last = math.ceil(low / step), math.floor(high / step)
-    places = [index * step for index in range(first, last + 1)]
-    return places, [format(place, spec) for place in places]
+    places = round_ticks(low, high, wanted)
+    return places, tick_labels(places, _Y_LABELS) or [f"{place:.3g}" for place in places]
 
 
 def _headline(title: str, drawn: list[_TextLine], braille: bool, raw: Series) -> str:

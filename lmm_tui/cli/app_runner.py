@@ -19,6 +19,7 @@ from lmm_tui.cockpit import preferences
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.i18n.language import tr
+from lmm_tui.terminal import first_paint
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import explain, install
 
@@ -115,6 +116,7 @@ class AppRunner:
             traceback.print_exc()
             return None
         finally:
+            first_paint.arrived()  # Also where nothing was painted: training may go on without.
             self.session = self._app.session
             preferences.keep(self._app.habits)
             self._app = None

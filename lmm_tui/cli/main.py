@@ -161,11 +161,12 @@ def cli(context: click.Context) -> int | None:
 
 def _open_cockpit(context: click.Context) -> int:
     """The runs of this folder, or the form where there is none yet; off a terminal, the help."""
-    from lmm_tui.terminal import capabilities
+    from lmm_tui.terminal import capabilities, first_paint
 
     if not capabilities.can_host_app():
         click.echo(context.get_help())
         return 0
+    first_paint.hurry()
     from lmm_tui.cli.launcher import open_cockpit
 
     return open_cockpit()

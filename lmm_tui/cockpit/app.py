@@ -9,7 +9,6 @@ on top reads anything.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -43,7 +42,7 @@ from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.remote.fleets import folder_for_new_runs
-from lmm_tui.terminal import notices
+from lmm_tui.terminal import first_paint, notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
 from lmm_tui.textual_patches.terminal_driver import ending_with_its_terminal, write_to_terminal
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
     from lmm_tui.engine.run.reader import Reader
 
 _FEEL_TERMINAL_EVERY_S = 0.5
-_OLD_GARBAGE_AFTER = 100
-"""Collections of younger objects."""
 
 
 class CockpitApp(SettingsApp):
@@ -197,9 +194,7 @@ class CockpitApp(SettingsApp):
         self.call_after_refresh(self._painted)
 
     def _painted(self) -> None:
-        # All this stays: going over it would take 0.05 s out of an answer, every few seconds.
-        gc.freeze()
-        gc.set_threshold(*gc.get_threshold()[:2], _OLD_GARBAGE_AFTER)
+        first_paint.arrived()
         # Not before: an app that exits while it mounts leaves half-made screens.
         self._event_loop = asyncio.get_running_loop()
         if self._leaving is not None:

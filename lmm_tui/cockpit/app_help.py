@@ -79,7 +79,7 @@ class HelpfulApp(ColourfulApp):
         """With a prompt that says what is in it."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(
-                CommandPalette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4"))
+                Palette(placeholder=tr("Search commands, runs, metrics, settings: lr 1e-4"))
             )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -45,6 +45,30 @@ def is_list_of_names(key: str) -> bool:
     return key in _NAMES
 
 
+def settings_candidates(runs_dir: str) -> list[Candidate]:
+    """What settings can be loaded from: runs, the newest first, stages of recipes, TOML files."""
+    from lmm_tui.engine.config.recipe import load_recipe, recipe_names
+
+    found = [
+        Candidate(run.name, tr("run · {stage}", stage=run.summary.info.stage))
+        for run in RunList(Path(runs_dir)).read()
+        if (run.summary.path / "config.toml").is_file()
+    ]
+    for name in recipe_names():
+        for step in load_recipe(name).steps:
+            found.append(Candidate(f"{name}:{step.stage}", tr("stage of a recipe")))
+    near = _nearby(lambda name: name.endswith(".toml"), Path(runs_dir).resolve())
+    return found + [Candidate(str(path), _size(path)) for path in near]
+
+
+def devices() -> list[Candidate]:
+    """The devices of this machine; torch is imported for them."""
+    from lmm_tui.engine.device import describe_devices
+
+    found = [Candidate(one.name, one.description) for one in describe_devices()]
+    return [Candidate("auto", tr("the best of this machine")), *found]
+
+
 def pretrained_runs(runs_dir: str) -> list[ListedRun]:
     """Runs with weights, the newest first."""
     return [

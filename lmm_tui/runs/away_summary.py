@@ -26,7 +26,7 @@ def away_summary(session: Reader, seen: LastSeen, now: float) -> str:
     steps = session.view.status.step - seen.step
     if steps <= 0:
         return ""
-    parts = [tr("{count:,} steps", count=steps)]
+    parts = [tr("1 step") if steps == 1 else tr("{count:,} steps", count=steps)]
     val = session.series.get(names.VAL_LOSS)
     best = val.best("lower") if val is not None else None
     if best is not None and best.step > seen.step:

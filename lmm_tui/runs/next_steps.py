@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.engine.run.reader import RunView
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.setting_changes import SettingHistory
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import scientific
 from lmm_tui.metrics.health.verdict import Verdict
@@ -35,13 +36,26 @@ class Cure:
     before: int
     step: int
     lr: float | None
+    """The peak learning rate now."""
+    earlier: float | None = None
+    """What it was at that step, where it has been raised since then."""
+
+    @property
+    def lower(self) -> float | None:
+        """The learning rate to go on with."""
+        if self.lr is None:
+            return None
+        third = self.lr / LOWER_LR_BY
+        return third if self.earlier is None else min(third, self.earlier)
 
     @property
     def rate(self) -> str:
         """How the learning rate changes, as ` LR / 3 (3.0e-3 → 1.0e-3)`."""
-        if self.lr is None:
+        if self.lr is None or self.lower is None:
             return tr("LR / 3")
-        before, after = scientific(self.lr), scientific(self.lr / LOWER_LR_BY)
+        before, after = scientific(self.lr), scientific(self.lower)
+        if self.lower == self.earlier:
+            return tr("LR as it was there ({before} → {after})", before=before, after=after)
         return tr("LR / 3 ({before} → {after})", before=before, after=after)
 
 
@@ -53,22 +67,44 @@ def saved_steps(run: RunDir) -> list[int]:
         return []
 
 
-def cure_of(verdict: Verdict | None, saved: list[int], lr: float | None) -> Cure | None:
-    """How to go back to before the run diverged; None where it has not."""
+def cure_of(
+    verdict: Verdict | None,
+    saved: list[int],
+    lr: float | None,
+    history: SettingHistory | None = None,
+) -> Cure | None:
+    """How to go back to before the run diverged; None where it has not.
+
+    `history` has the changes of the learning rate: one that was raised is not only divided.
+    """
     for found in verdict.findings if verdict is not None else ():
         if found.alert.rule in _CURED:
-            before = [step for step in saved if step < found.alert.step]
-            return Cure(found.alert.step, max(before, default=0), lr)
+            step = max((step for step in saved if step < found.alert.step), default=0)
+            # A change at the step of the checkpoint holds only from the step after it on.
+            earlier = None if history is None else history.at(step - 1).get("optim.lr")
+            raised = isinstance(earlier, int | float) and lr is not None and earlier < lr
+            return Cure(found.alert.step, step, lr, earlier if raised else None)
     return None
 
 
 def next_steps(view: RunView, cure: Cure | None, saved: list[int]) -> tuple[NextStep, ...]:
-    """What to offer in the header, the most useful first; none for a healthy live run."""
-    if view.log_format or (view.active and cure is None):
+    """What to offer in the header, the most useful first; none for a healthy run that trains."""
+    if view.log_format:
         return ()
     if cure is not None:
         return _cures(view, cure)
-    return _of_ended(view, saved)
+    if view.state == "paused":
+        return _of_paused(saved)
+    return () if view.active else _of_ended(view, saved)
+
+
+def _of_paused(saved: list[int]) -> tuple[NextStep, ...]:
+    again = NextStep("run.pause", tr("resume training"))
+    changed = NextStep("run.set", tr("change the learning rate"))
+    if not saved:
+        return again, changed
+    tuned = tr("fine-tune from step {step:,}", step=saved[-1])
+    return again, changed, NextStep("next.fork", tuned)
 
 
 def _cures(view: RunView, cure: Cure) -> tuple[NextStep, ...]:
@@ -93,9 +129,9 @@ def _of_ended(view: RunView, saved: list[int]) -> tuple[NextStep, ...]:
     complete = 0 < status.total_steps <= status.step
     lost = max(status.step - newest, 0)
     if complete:
-        resume = tr("train longer: {count:,} more steps", count=status.total_steps)
+        resume = tr("train longer: up to step {count:,}", count=2 * status.total_steps)
     elif lost:
-        resume = tr("resume from step {step:,}, loses {lost:,} steps", step=newest, lost=lost)
+        resume = tr("resume from step {step:,}, steps lost: {lost:,}", step=newest, lost=lost)
     else:
         resume = tr("resume from step {step:,}", step=newest)
     again = NextStep("next.resume", resume)

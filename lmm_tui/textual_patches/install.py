@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from inspect import getattr_static, isroutine, unwrap
 from types import CodeType
 from typing import Any
@@ -149,6 +149,8 @@ def explain(outcome: Mapping[str, str]) -> str:
     parts = sorted({part for part in outcome.values() if part})
     if not parts:
         return ""
+    from importlib import metadata  # 20 ms, of a start that is mostly as it should be.
+
     return tr(
         "Textual {version} has changed inside ({parts}): screens are painted more slowly",
         version=metadata.version("textual"),

@@ -17,21 +17,28 @@ from lmm_tui.metrics.health.condition import (
 )
 from lmm_tui.metrics.health.rows import HealthRows
 
+_OF_THE_SLOWEST = (names.SLOWEST_RANK, names.SLOWEST_RANK_TIMES, names.SLOWEST_RANK_MS)
+
 
 @dataclass
 class SlowRank(Condition):
-    """A rank takes more than so many medians for a step, not counting what it waits for others;
-    both are means over 50 steps."""
+    """A rank takes more than so many medians for a step, and so many milliseconds more, not
+    counting what it waits for others; all are means over 50 steps.
+
+    The milliseconds are for tiny steps, in which rank 0 writes the run besides.
+    """
 
     times: float = 1.25
+    least_ms: float = 20.0
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         parts = []
-        for steps, columns in rows.aligned((names.SLOWEST_RANK, names.SLOWEST_RANK_TIMES)):
-            if len(columns) == 2:
-                times, rank = columns[names.SLOWEST_RANK_TIMES], columns[names.SLOWEST_RANK]
-                parts.append(judged(steps, times > self.times, self._tell, times, rank))
+        for steps, columns in rows.aligned(_OF_THE_SLOWEST):
+            if len(columns) == len(_OF_THE_SLOWEST):
+                rank, times, more_ms = (columns[name] for name in _OF_THE_SLOWEST)
+                slow = (times > self.times) & (more_ms >= self.least_ms)
+                parts.append(judged(steps, slow, self._tell, times, rank))
         return together(parts) if parts else NOT_JUDGED
 
     def _tell(self, step: int, times: float, rank: float) -> HealthFinding:
@@ -69,7 +76,8 @@ if __name__ == "__main__":
     from lmm_tui.metrics.health.rolling import Windows
     from lmm_tui.metrics.health.rows import OneRow
 
-    row = {names.SLOWEST_RANK: 5.0, names.SLOWEST_RANK_TIMES: 1.4}
+    row = {names.SLOWEST_RANK: 5.0, names.SLOWEST_RANK_TIMES: 1.4,
+           names.SLOWEST_RANK_MS: 90.0}  # fmt: skip
     found = SlowRank().check(OneRow(60, row, Windows()), {})
     print(found.found[0].finding(0).what)
     assert not RanksDiffer().check(OneRow(60, {names.RANKS_DIFFERING: 0.0}, Windows()), {}).found

@@ -140,13 +140,13 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"model_type": "llama"}, "tensor .*norm.* has no place in a llama model"),
+        ({"model_type": "llama"}, "tensor .*norm.* of this llama model has no place"),
         ({"model_type": "bart"}, "an encoder and a decoder"),
         ({"model_type": "t5"}, "an encoder and a decoder|does not continue texts"),
         ({"model_type": "vit"}, "a vit model does not continue texts"),
         ({"model_type": "grok-9"}, "a grok-9 model, which transformers does not know"),
         ({"model_type": 3}, "has no model_type"),
-        ({"attention_bias": True}, "tensor .*bias of a qwen3 model is missing"),
+        ({"attention_bias": True}, "tensor .*bias of this qwen3 model is missing"),
         ({"hidden_act": "none-such"}, "cannot be read"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "Missing required keys"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised .gptq."),

@@ -76,6 +76,11 @@ def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: 
     )
 
 
+def test_the_list_of_runs_is_painted_without_what_draws_charts(tmp_path: Path) -> None:
+    program = "import lmm_tui.cli.launcher, lmm_tui.cockpit.screens.runs_screen"
+    assert not loaded(program, tmp_path, *HEAVY, "numpy", "psutil", "pydantic")
+
+
 @pytest.mark.parametrize(
     ("args", "unwanted"),
     [

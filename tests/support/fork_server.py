@@ -1,6 +1,8 @@
-"""Forks a child for each script that it is asked to run: what is imported is imported once.
+"""Forks a child for each program that it is asked to run: what is imported is imported once.
 
-Not a test's: `forked.py` starts it with a socket as its standard input and speaks with it.
+Not a test's: `forked.py` starts it and speaks with it. `python fork_server.py SOCKET` answers at
+that path until its standard input ends. Each connection asks for one process, with JSON and the
+files that are to be its standard streams, and is told its process id, then how it ended.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import selectors
+import signal
 import socket
 import sys
 from importlib import import_module
@@ -15,41 +19,84 @@ from pathlib import Path
 from typing import Any
 
 
-def serve(asked: socket.socket) -> dict[str, Any]:
-    """Answer requests until nobody asks; in a child, return what it is to run."""
-    while True:
-        line, files, _, _ = socket.recv_fds(asked, 1 << 20, 2)
-        if not line:
-            sys.exit()
-        request: dict[str, Any] = json.loads(line)
-        if "poll" in request:
-            pid, status = os.waitpid(request["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
-        else:
-            for name in request["imports"]:
-                import_module(name)
-            answer = os.fork()
-            if answer == 0:
-                for number, file in enumerate(files, start=1):
-                    os.dup2(file, number)
-                asked.close()
-                return request
-            for file in files:
-                os.close(file)
-        asked.sendall(json.dumps(answer).encode())
+def serve(path: str) -> dict[str, Any]:
+    """Answer until standard input ends; in a child, return what it is to run."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen()
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    asking: dict[int, socket.socket] = {}
+    with selectors.DefaultSelector() as ready:
+        for file in (0, listening, woken):
+            ready.register(file, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fileobj == 0:
+                    sys.exit()
+                elif key.fileobj is woken:
+                    woken.recv(100)
+                    _tell_ends(asking)
+                else:
+                    connection, _ = listening.accept()
+                    request, files = _asked(connection)
+                    child = os.fork()
+                    if child == 0:
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        for number, file in enumerate(files):
+                            os.dup2(file, number)
+                        for other in (*asking.values(), connection, listening, woken, wake):
+                            other.close()
+                    for file in files:
+                        os.close(file)
+                    if child == 0:
+                        return request
+                    asking[child] = connection
+                    connection.sendall(f"{child}\n".encode())
+
+
+def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    line, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    while not line.endswith(b"\n"):
+        line += connection.recv(1 << 20)
+    request: dict[str, Any] = json.loads(line)
+    for name in request["imports"]:
+        import_module(name)
+    return request, files
+
+
+def _tell_ends(asking: dict[int, socket.socket]) -> None:
+    while asking:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with asking.pop(child) as connection:
+            try:
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            except OSError:  # Nobody asks any more.
+                continue
 
 
 def become(request: dict[str, Any]) -> None:
-    """Go on as `python <script> <arguments>` would."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    """Go on as `python <program> <arguments>` would; a program is `-c CODE` or a file."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
-    script = request["script"]
-    sys.argv, sys.orig_argv = [script, *request["args"]], [sys.executable, script, *request["args"]]
-    sys.path[0] = str(Path(script).parent)
-    runpy.run_path(script, run_name="__main__")
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    first, *arguments = request["program"]
+    if first == "-c":
+        code, *arguments = arguments
+        sys.argv = ["-c", *arguments]
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        return
+    sys.argv, sys.orig_argv = [first, *arguments], [sys.executable, first, *arguments]
+    sys.path[0] = str(Path(first).parent)
+    runpy.run_path(first, run_name="__main__")
 
 
 if __name__ == "__main__":
-    become(serve(socket.socket(fileno=os.dup(0))))
+    become(serve(sys.argv[1]))

@@ -1,12 +1,15 @@
-"""Scripts as processes of their own that need not import torch and ours first: they are forked
-from one that has, once for all tests of a worker."""
+"""Programs as processes of their own that need not import torch and ours first: they are forked
+from one that has, once for all tests and all workers of a session."""
 
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import os
+import pickle
+import select
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,74 +17,128 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from repository import ROOT
 
 _IMPORTS = ("torch", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+_HERE = Path(__file__).parent
+_SERVER = "LMM_TUI_TESTS_FORK_SERVER"
+"""Where workers find the server that the session has started."""
+_CALL = """
+import pickle, sys
+function, args = pickle.loads(bytes.fromhex(sys.argv[1]))
+function(*args)
+"""
 _LOCK = threading.Lock()
 
 
-@functools.cache
-def _server() -> socket.socket:
-    ours, theirs = socket.socketpair()
+def _paths() -> str:
+    """For what a user gives with `-p`, too."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def start_server() -> None:
+    """For this process and those that it starts; it ends with this one."""
+    folder = tempfile.mkdtemp(prefix="forks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[_SERVER] = f"{folder}/asked"
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests/support/fork_server.py")],
-        stdin=theirs.fileno(),
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, str(_HERE / "fork_server.py"), os.environ[_SERVER]],
+        stdin=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": _paths(), "OMP_NUM_THREADS": "1"},
     )
-    theirs.close()
+    assert process.stdin is not None
     atexit.register(process.wait)
-    atexit.register(ours.close)  # The last registered is the first called.
-    return ours
+    atexit.register(process.stdin.close)  # The last registered is the first called.
 
 
-def _ask(request: Mapping[str, Any], files: Sequence[int] = ()) -> Any:
+def start_workers_server(arguments: Sequence[str]) -> str:
+    """A `python` for xdist, whose processes begin with the tests of `arguments` imported."""
+    start_server()
+    socket = f"{os.environ[_SERVER]}-workers"
+    until_this_process_ends, _ends = os.pipe()
+    program = [_HERE / "fork_workers.py", socket, *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with Path(os.devnull).open("w") as unseen:
+        streams = (until_this_process_ends, unseen.fileno(), 2)
+        Forked(program, Path.cwd(), environment, streams=streams)
+    os.close(until_this_process_ends)
+    return shlex.join([sys.executable, str(_HERE / "forked_python.py"), socket])
+
+
+def _connected(path: str | None) -> socket.socket:
     with _LOCK:
-        server = _server()
-        socket.send_fds(server, [json.dumps(request).encode()], files)
-        return json.loads(server.recv(100))
+        if _SERVER not in os.environ:
+            start_server()
+    connection = socket.socket(socket.AF_UNIX)
+    deadline = time.monotonic() + 300
+    while True:  # A server is up a moment after it was started.
+        try:
+            connection.connect(path or os.environ[_SERVER])
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return connection
 
 
 class Forked:
-    """A running script, used as a `subprocess.Popen` with pipes would be."""
+    """A running program, used as a `subprocess.Popen` would be."""
 
     def __init__(
         self,
-        script: Path,
-        args: Sequence[str],
+        program: Sequence[str | Path],
         folder: Path,
         env: Mapping[str, str],
         imports: Sequence[str] = (),
+        streams: Sequence[int] = (),
+        server: str | None = None,
     ) -> None:
-        """`imports` are made before it begins, by the process that it is forked from."""
-        self._said = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        """`program` is what stands behind `python`: a file or `-c CODE`, and its arguments.
+
+        `imports` are made before it begins, by the process that it is forked from, as torch is.
+        Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
+        """
+        self._said = [] if streams else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         request = {
-            "script": str(script),
-            "args": list(args),
+            "program": [str(part) for part in program],
             "folder": str(folder),
             "env": dict(env),
-            "imports": [*_IMPORTS, *imports],
+            "imports": [*([] if server else _IMPORTS), *imports],
         }
-        self.pid: int = _ask(request, [file.fileno() for file in self._said])
+        self._connection = _connected(server)
+        with Path(os.devnull).open() as nothing:
+            files = streams or [nothing.fileno(), *(file.fileno() for file in self._said)]
+            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], files)
+            self._answers = self._connection.makefile("r")
+            self.pid = int(self._answers.readline())
         self.returncode: int | None = None
 
+    @classmethod
+    def calling(cls, function: Callable[..., object], *args: object) -> Forked:
+        """Of a test module's function, with torch and what optimisers import."""
+        what = pickle.dumps((function, args)).hex()
+        imports = ["torch._dynamo", function.__module__]
+        return cls(["-c", _CALL, what], Path.cwd(), os.environ, imports)
+
     def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = _ask({"poll": self.pid})
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.returncode = int(self._answers.readline())
         return self.returncode
 
-    def wait(self, timeout: float = 240) -> int:
-        deadline = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("script", timeout)
-            time.sleep(0.01)
-        return code
+    def wait(self, timeout: float | None = 240) -> int:
+        """Its exit code; what has not ended in time is killed, and TimeoutExpired raised."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                self.kill()
+                raise subprocess.TimeoutExpired("forked", timeout or 0)
+            self.returncode = int(self._answers.readline())
+        return self.returncode
 
-    def communicate(self, timeout: float = 240) -> tuple[str, str]:
+    def communicate(self, timeout: float | None = 240) -> tuple[str, str]:
         """Standard output and error, once it has ended."""
         self.wait(timeout)
         for file in self._said:

@@ -30,7 +30,7 @@ def fake_ssh(folder: Path) -> dict[str, str]:
     return {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Return once it holds; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -36,7 +36,7 @@ def start_ranks(size: int, script: Path, args: Sequence[str], folder: Path) -> l
     common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
         Forked(
-            script, args, folder, common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, _IMPORTS
+            [script, *args], folder, common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, _IMPORTS
         )
         for rank in range(size)
     ]

@@ -1,6 +1,6 @@
 """Runs module files as `python <file>` would, but pays for the imports only once.
 
-The process imports what is slow and all given modules, and forks a child that runs one file after
+The process imports all given modules, and forks a child that runs one file after
 the other: it forgets the module and runs it as `__main__` with the file's folder first on
 `sys.path`. A child that fails is the last file's; another one goes on after that. Prints one JSON
 line a file: `{"file", "code", "seconds", "output"}`.
@@ -22,14 +22,6 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-IMPORTED_ONCE = (
-    "torch",
-    "torch._dynamo",
-    "matplotlib.figure",
-    "textual.app",
-    "textual.widgets",
-    "pydantic",
-)
 FILES_A_CHILD = 8
 TIMEOUT_S = 600
 
@@ -109,8 +101,6 @@ def become(file: str) -> int:
 
 
 if __name__ == "__main__":
-    for name in IMPORTED_ONCE:
-        import_module(name)
     import_module("torch").set_num_threads(1)
     left = sys.argv[1:]
     for path in left:

@@ -28,7 +28,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def _write(folder: Path, text: str) -> Path:
     path = folder / "script.py"
-    path.write_text(textwrap.dedent(text))
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
     return path
 
 
@@ -36,8 +36,8 @@ def begin_script(
     folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None
 ) -> Forked:
     """Start a script that is a file in `folder`, which is its working directory."""
-    imports = [name for name in _LARGE if f"from {name.partition('.')[0]}" in text]
-    return Forked(_write(folder, text), args, folder, environment(env), imports)
+    large = [name for name in _LARGE if f"from {name.partition('.')[0]}" in text]
+    return Forked([_write(folder, text), *args], folder, environment(env), large)
 
 
 def run_script(folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None) -> str:

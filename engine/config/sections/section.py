@@ -14,7 +14,13 @@ _MOST = 10**12
 class Section(BaseModel):
     """A table of the configuration; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        # Each section is built again within RunConfig: its own validator, only when it is used.
+        defer_build=True,
+    )
 
     @field_validator("*", mode="before")
     @classmethod

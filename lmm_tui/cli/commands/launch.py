@@ -12,7 +12,7 @@ from lmm_tui.cli.settings import StartRequest, read_settings, settings_options
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.status_text import run_argument
-from lmm_tui.terminal import capabilities
+from lmm_tui.terminal import capabilities, first_paint
 
 
 def cockpit_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +66,7 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
     if retries and not detach:
         raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
     if capabilities.can_host_app():
+        first_paint.hurry()
         from lmm_tui.cli.launcher import launch_cockpit
 
         return launch_cockpit(

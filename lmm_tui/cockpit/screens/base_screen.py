@@ -12,7 +12,7 @@ from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
 from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 
-_RUN_EVERY_S = 2.0
+RUN_EVERY_S = 2.0
 
 
 class RunTeller(Protocol):
@@ -47,15 +47,14 @@ class BaseScreen(PollingScreen):
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        self.set_interval(_RUN_EVERY_S, self._tell_of_run)
+        self.at_intervals(RUN_EVERY_S, self._tell_of_run)
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         self._tell_of_run()
 
     def _tell_of_run(self) -> None:
-        if not self._covered:
-            tell_of_run(self.app, self.query_one(RunHeader))
+        tell_of_run(self.app, self.query_one(RunHeader))
 
     async def action_back(self) -> None:
         await self.run_action(f"app.go('{self.TAB or 'dashboard'}')")

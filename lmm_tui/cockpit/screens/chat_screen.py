@@ -30,6 +30,7 @@ from lmm_tui.cockpit.widgets.prose import Prose, wrapped
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
@@ -99,7 +100,7 @@ class ChatScreen(BackendScreen):
 
     def _in_turns(self) -> bool:
         try:
-            return self.run_dir.read_info().stage != "pretrain"
+            return Reader(self.run_dir.path).view.info.stage != "pretrain"
         except LmmError:
             return True
 

@@ -12,11 +12,12 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
+from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run
 from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
@@ -30,10 +31,11 @@ from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
 from lmm_tui.cockpit.screens.option_form import OptionForm
 from lmm_tui.cockpit.screens.sweep_from_form import SweepFromForm, form_command, sweep_promise
-from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel, Outlook, promise
+from lmm_tui.cockpit.widgets.estimate_panel import CommandLine, EstimatePanel, Outlook, promise
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
 from lmm_tui.cockpit.widgets.option_field import OptionField
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
+from lmm_tui.cockpit.widgets.run_header import RunHeader
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, options
@@ -106,18 +108,22 @@ class ConfigureScreen(SweepFromForm):
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
         yield ScreenTabs("configure")
+        yield RunHeader()
         yield PageTabs()
         with Vertical(id="body"):
             yield OptionForm(self._config, id="form")
             with Vertical(id="outlook"):
                 yield EstimatePanel(compact=not wide)
-                yield Static(id="command")
+                yield CommandLine(id="command")
         yield FormKeys()
 
     def on_mount(self) -> None:
         self.query_one("#outlook").border_title = tr("estimate")
         self._show_tabs()
         self._update()
+        header = self.query_one(RunHeader)
+        tell_of_run(self.app, header)
+        self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
         self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
@@ -212,6 +218,7 @@ class ConfigureScreen(SweepFromForm):
         if field := self.form.focused_field:
             field.reset()
 
+    @on(events.Click, "#command")
     def action_copy(self) -> None:
         """Put the command that starts this run on the clipboard."""
         command = form_command(self._config, self.form.axes)
@@ -219,10 +226,6 @@ class ConfigureScreen(SweepFromForm):
         # Terminals may drop the sequence, and do not say so: the line can be copied by hand.
         sent = tr("Sent to the terminal's clipboard (OSC 52):")
         self.notify(f"{sent}\n{clean(command)}", timeout=8, markup=False)
-
-    @on(events.Click, "#command")
-    def _command_clicked(self) -> None:
-        self.action_copy()
 
     def fill_in(self, config: RunConfig) -> None:
         """Take over another configuration."""
@@ -282,7 +285,7 @@ class ConfigureScreen(SweepFromForm):
         self._try_soon(outlook)
         self._simulate_soon()
         command = form_command(self._config, self.form.axes)
-        self.query_one("#command", Static).update(f"$ {clean(command)}")
+        self.query_one(CommandLine).say(f"$ {clean(command)}")
 
     def _look_soon(self) -> None:
         self._known.data = None

@@ -10,12 +10,15 @@ from textual import on
 
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
+from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.cockpit.widgets.table import Table, TableRow
-from lmm_tui.engine.evaluation.builtin_tasks import ALL, NAMES
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.evaluation.builtin_tasks import ALL
 from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT
 from lmm_tui.engine.evaluation.job import Backend, Job
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
-from lmm_tui.i18n.language import listed, mark, tr
+from lmm_tui.i18n.language import mark, tr
+from lmm_tui.planning.candidates import candidates, devices
 from lmm_tui.terminal.safe_text import clean
 
 _MOST_OFFERED = 9
@@ -139,11 +142,18 @@ class EvaluationSettings(BaseScreen):
         self.app.push_screen(dialog, answered)
 
     def _ask_tasks(self) -> None:
-        text = tr(
-            "Task names, separated by spaces. Built in: {names}; or any of lm-eval's.",
-            names=listed(NAMES),
+        def taken(names: list[str] | None) -> None:
+            if names:
+                self._change(tasks=tuple(names))
+
+        dialog = PickDialog(
+            tr("tasks"),
+            lambda: candidates("eval.tasks", RunConfig()),
+            several=True,
+            chosen=self.setup.tasks,
+            typed=True,
         )
-        self._ask(tr("tasks"), text, " ".join(self.setup.tasks), _tasks, "tasks")
+        self.app.push_screen(dialog, taken)
 
     def _ask_limit(self) -> None:
         text = tr("Questions per task; 0 = all.")
@@ -169,10 +179,11 @@ class EvaluationSettings(BaseScreen):
         self._ask(tr("local data"), text, self.setup.data_dir or "", _folder, "data_dir")
 
     def _ask_device(self) -> None:
-        text = tr("cpu, cuda, cuda:1, mps, or auto")
-        self._ask(
-            tr("device"), text, self.setup.device, lambda text: text.strip() or "auto", "device"
-        )
+        def taken(names: list[str] | None) -> None:
+            if names:
+                self._change(device=names[0])
+
+        self.app.push_screen(PickDialog(tr("device"), devices, typed=True), taken)
 
     def _toggle_chat(self) -> None:
         self._change(chat=not self.setup.chat)
@@ -196,13 +207,6 @@ class EvaluationSettings(BaseScreen):
         self.app.push_screen(AskDialog(title, text, value, judge), answered)
 
 
-def _tasks(text: str) -> tuple[str, ...]:
-    names = tuple(text.replace(",", " ").split())
-    if not names:
-        raise ValueError(tr("give at least one task, such as {task}", task=ALL))
-    return names
-
-
 def _whole(text: str) -> int:
     if not text.strip().isdecimal():
         given = text.strip() or tr("nothing")
@@ -218,7 +222,7 @@ def _folder(text: str) -> str | None:
 
 
 if __name__ == "__main__":
-    print(_tasks("lmm_sums, lmm_talk"), EvaluationSetup().job(Path("model")).tasks)
+    print(EvaluationSetup().job(Path("model")).tasks)
     try:
         _whole("x")
     except ValueError as error:

@@ -38,6 +38,17 @@ class WorkDone(Message):
     opens: Path | None = None
 
 
+class ChartsLoaded(Message):
+    """The modules that draw a preview are imported."""
+
+
+def _load_charts() -> Message:
+    import lmm_tui.cockpit.screens.dashboard_panels
+    import lmm_tui.cockpit.widgets.run_preview  # noqa: F401
+
+    return ChartsLoaded()
+
+
 class ListScreen(BaseScreen):
     """Subclasses compose a Table and then `super().compose_body()`."""
 
@@ -51,6 +62,7 @@ class ListScreen(BaseScreen):
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
         self._plots: dict[str, Plot] = {}
+        self._knows_charts = False
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="detail")
@@ -64,14 +76,21 @@ class ListScreen(BaseScreen):
         lines = [line.truncate(width, ellipsis=True) for line in self.detail()]
         self.query_one("#detail", Static).update(Content("\n").join(lines))
         if self.is_mounted and self.size.height >= _ROOMY:
-            self.call_after_refresh(self._show_preview)
+            if self._knows_charts:
+                self.call_after_refresh(self._show_preview)
+            else:
+                # Half of a cold start, and a list does without: numpy is loaded behind its back.
+                self.in_background("charts", _load_charts)
+
+    def on_charts_loaded(self) -> None:
+        self._knows_charts = True
+        self._show_preview()
 
     def _show_preview(self) -> None:
-        # Charts need numpy, which a list does not.
         from lmm_tui.cockpit.screens.dashboard_panels import main_plot
         from lmm_tui.cockpit.widgets.run_preview import RunPreview
 
-        if (shown := self.preview()) is None:
+        if not self.is_mounted or (shown := self.preview()) is None:
             return
         path, info, steps = shown
         if not self.query(RunPreview):

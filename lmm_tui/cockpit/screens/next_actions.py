@@ -14,10 +14,10 @@ from lmm_tui.cockpit.screens.live_settings import current_settings
 from lmm_tui.cockpit.screens.run_commands import RunCommands
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.setting_changes import read_history
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.next_steps import (
-    LOWER_LR_BY,
     Cure,
     NextStep,
     cure_of,
@@ -48,12 +48,13 @@ class NextActions(RunCommands):
         view = self.session.view
         # A live run's step changes nothing: a checkpoint or a new learning rate is an event.
         seen = view.state, len(self.session.events), verdict
-        if (view.active and not _is_error(verdict)) or self.session.foreign:
+        at_work = view.active and view.state != "paused" and not _is_error(verdict)
+        if at_work or self.session.foreign:
             self._cure, self._offered_for, self._offered = None, None, ()
         elif seen != self._offered_for:
             run = self.session.run_dir
             saved, lr = saved_steps(run), current_settings(run).get("lr")
-            self._cure = cure_of(verdict, saved, lr)
+            self._cure = cure_of(verdict, saved, lr, read_history(run.events))
             self._offered_for = seen
             self._offered = next_steps(view, self._cure, saved)
         return self._offered
@@ -63,7 +64,7 @@ class NextActions(RunCommands):
         if cure is None:
             self.toast(tr("The run has not diverged; nothing to go back from."), mark("step back"))
         elif not self.session.view.active:
-            self._configure({} if cure.lr is None else {"optim.lr": cure.lr / LOWER_LR_BY}, cure)
+            self._configure({} if cure.lower is None else {"optim.lr": cure.lower}, cure)
         elif not cure.step:
             hint = tr("No checkpoint from before step {step:,}.", step=cure.before)
             self.toast(hint, mark("step back"), severe=True)
@@ -73,8 +74,8 @@ class NextActions(RunCommands):
     def _step_back(self, cure: Cure) -> Message:
         """Lower the learning rate first: a step between the two must not be taken with the old."""
         reply = Reply(True, "")
-        if cure.lr is not None:
-            reply = self.session.send("set", {"lr": cure.lr / LOWER_LR_BY})
+        if cure.lower is not None:
+            reply = self.session.send("set", {"lr": cure.lower})
         if reply.ok:
             reply = self.session.send("rollback", {"before": cure.before})
         return CommandDone("rollback", reply)
@@ -92,9 +93,9 @@ class NextActions(RunCommands):
             self.toast(tr("No checkpoint to resume from; f sets up a new run."), mark("resume"))
         elif 0 < status.total_steps <= status.step:
             question = tr(
-                "{name} is finished. Train {count:,} more steps?",
+                "{name} is finished. Train on, up to step {count:,}?",
                 name=view.info.name,
-                count=status.total_steps,
+                count=2 * status.total_steps,
             )
             choices = [Choice("longer", "y", mark("Train longer"))]
             dialog = ChoiceDialog(tr("train longer"), question, choices)
@@ -125,6 +126,10 @@ class NextActions(RunCommands):
             return
         stage = self.session.view.info.stage
         self._configure({"stage": _TUNED_AS.get(stage, stage)} if self._newest() else {}, None)
+
+    def start_before(self, step: int) -> None:
+        earlier = [saved for saved in saved_steps(self.session.run_dir) if saved < step]
+        self._configure({}, Cure(step, max(earlier, default=0), None))
 
     def _newest(self) -> Path | None:
         run = self.session.run_dir

@@ -134,7 +134,11 @@ class OptionForm(Vertical):
 
     async def open_tab(self, index: int) -> None:
         if not self.query(f"#{_tab_id(index)}"):
-            made = Vertical(*self._fields(TABS[index]), id=_tab_id(index), classes="tab")
+            width = max(field.size.width for field in self.query(OptionField))
+            fields = list(self._fields(TABS[index]))
+            for field in fields:
+                field.fit(width)
+            made = Vertical(*fields, id=_tab_id(index), classes="tab")
             await self.mount(made, before="#buttons")
         self._open = index
         for tab in self.query(".tab"):
@@ -151,7 +155,7 @@ class OptionForm(Vertical):
 
     def promise(self, text: str) -> None:
         """Say beside the buttons what will happen."""
-        self.query_one("#promise", Static).update(Content(text))
+        self.query_one("#promise", Static).update(Content(text), layout=False)
 
     # Explanation
 

@@ -1,7 +1,7 @@
 """A dialog that lists values to choose from; typing narrows the list.
 
-With `several` space marks values, and enter takes all that are marked. It is dismissed with the
-values, or with None.
+With `several` space marks values, and enter takes all that are marked. With `typed` what was typed
+is a value, too. It is dismissed with the values, or with None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class CandidatesFound(Message):
 
 
 class PickDialog(ModalScreen[list[str] | None]):
-    """`find` is called in a thread; `chosen` are marked at first."""
+    """`find` is called in a thread; `chosen` are marked at first.
+
+    `judge` says why a value cannot be taken, in a sentence, or nothing.
+    """
 
     AUTO_FOCUS = "#values"
     DEFAULT_CSS = """
@@ -53,6 +56,7 @@ class PickDialog(ModalScreen[list[str] | None]):
         background: $panel; color: $accent; text-style: bold;
     }
     PickDialog #none { color: $foreground 60%; }
+    PickDialog #none.-refused { color: $text-error; }
     """
 
     def __init__(
@@ -60,10 +64,14 @@ class PickDialog(ModalScreen[list[str] | None]):
         title: str,
         find: Callable[[], list[Candidate]],
         *,
-        several: bool,
+        several: bool = False,
         chosen: Sequence[str] = (),
+        typed: bool = False,
+        judge: Callable[[str], str] = lambda _: "",
     ) -> None:
         super().__init__()
+        self._typed = typed
+        self._judge = judge
         self._title = title
         self._find = find
         self._several = several
@@ -90,21 +98,30 @@ class PickDialog(ModalScreen[list[str] | None]):
     def on_candidates_found(self, message: CandidatesFound) -> None:
         known = {one.value for one in message.candidates}
         own = [Candidate(value, tr("as typed")) for value in self._chosen if value not in known]
-        self._all = [*own, *message.candidates] if self._several else list(message.candidates)
+        # What is marked stands first: it is what enter would take.
+        self._all = own + sorted(message.candidates, key=lambda one: one.value not in self._chosen)
         self._narrow()
 
     @on(Input.Changed)
     def _narrow(self) -> None:
-        words = self.query_one("#words", Input).value.casefold().split()
+        given = self.query_one("#words", Input).value
+        words = given.casefold().split()
         self._shown = [
             one
             for one in self._all
             if all(word in f"{one.value} {one.about}".casefold() for word in words)
         ]
+        if self._typed and given.strip():
+            self._shown.append(Candidate(given.strip(), tr("as typed")))
         self._list()
         nothing = self.query_one("#none", Static)
+        nothing.remove_class("-refused")
         nothing.display = not self._shown
-        nothing.update(tr("Nothing found near here: type it into the field."))
+        nothing.update(
+            tr("Nothing found near here: type it.")
+            if self._typed
+            else tr("Nothing found near here: type it into the field.")
+        )
 
     def _list(self) -> None:
         values = self.query_one("#values", OptionList)
@@ -149,10 +166,16 @@ class PickDialog(ModalScreen[list[str] | None]):
     def action_take(self) -> None:
         """Take what is marked, or else what is under the cursor."""
         at = self.query_one("#values", OptionList).highlighted
-        if self._chosen:
-            self.dismiss(self._chosen)
-        elif at is not None and at < len(self._shown):
-            self.dismiss([self._shown[at].value])
+        taken = self._chosen
+        if not taken and at is not None and at < len(self._shown):
+            taken = [self._shown[at].value]
+        if refusal := next(filter(None, map(self._judge, taken)), ""):
+            said = self.query_one("#none", Static)
+            said.display = True
+            said.add_class("-refused")
+            said.update(Content(clean(refusal)))
+        elif taken:
+            self.dismiss(taken)
 
     def action_stay(self) -> None:
         self.dismiss(None)

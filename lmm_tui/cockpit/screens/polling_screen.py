@@ -33,6 +33,7 @@ class PollingScreen(Screen[None]):
         super().__init__(name=name)
         self._timer: Timer | None = None
         self._period = 0.0
+        self._intervals: list[Timer] = []
         self._covered = False
         self._busy: set[str] = set()
 
@@ -44,26 +45,29 @@ class PollingScreen(Screen[None]):
         """Set the interval, which is LOOK_EVERY_S at first."""
         if seconds != self._period:
             self._period = seconds
-            self.stop_looking()
-            self._timer = self.set_interval(seconds, self.look, pause=self._covered)
+            if self._timer is not None:
+                self._timer.stop()
+                self._intervals.remove(self._timer)
+            self._timer = self.at_intervals(seconds, self.look)
 
-    def stop_looking(self) -> None:
-        """Look no more at an interval, until another one is set."""
-        if self._timer is not None:
-            self._timer.stop()
+    def at_intervals(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Call it while the screen is on top."""
+        timer = self.set_interval(seconds, call, pause=self._covered)
+        self._intervals.append(timer)
+        return timer
 
     def on_screen_resume(self) -> None:
         self._covered = False
-        if self._timer is None:
+        for timer in self._intervals:
+            timer.resume()
+        if not self._period:
             self.look_every(self.LOOK_EVERY_S)
-        else:
-            self._timer.resume()
         self.look()
 
     def on_screen_suspend(self) -> None:
         self._covered = True
-        if self._timer is not None:
-            self._timer.pause()
+        for timer in self._intervals:
+            timer.pause()
 
     @property
     def busy(self) -> bool:

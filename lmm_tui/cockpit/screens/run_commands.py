@@ -50,8 +50,14 @@ class RunCommands(PollingScreen):
         self.app.push_screen(SpikesScreen(folder, live=live), self._roll_back)
 
     def _roll_back(self, step: int | None) -> None:
-        if step is not None:
+        if step is not None and self.session.view.active:
             self._send("rollback", before=step)
+        elif step is not None:
+            self.start_before(step)
+
+    def start_before(self, step: int) -> None:
+        """Set up a new run from the checkpoint before a step of this one, which has ended."""
+        raise NotImplementedError
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from lmm_tui.cockpit.screens.dialogs import AskDialog
+from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
-from lmm_tui.planning.settings_files import load_settings, save_settings, sources
+from lmm_tui.planning.candidates import settings_candidates
+from lmm_tui.planning.settings_files import load_settings, save_settings
 
 
 class SettingsFiles(Screen[RunConfig | None]):
@@ -33,8 +35,12 @@ class SettingsFiles(Screen[RunConfig | None]):
                 return str(error)
             return ""
 
-        question = tr("From {sources}:", sources=sources())
-        dialog = AskDialog(tr("load settings"), question, judge=judge)
+        dialog = PickDialog(
+            tr("load settings"),
+            lambda: settings_candidates(self.config.runs_dir),
+            typed=True,
+            judge=judge,
+        )
         self.app.push_screen(dialog, lambda source: self.fill_in(loaded[-1]) if source else None)
 
     def action_save(self) -> None:
@@ -54,5 +60,5 @@ class SettingsFiles(Screen[RunConfig | None]):
 
 
 if __name__ == "__main__":
-    print(sources())
+    print(*settings_candidates("runs")[:5], sep="\n")
     print("=== 自测通过 ===")

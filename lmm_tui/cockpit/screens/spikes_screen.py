@@ -1,6 +1,6 @@
 """The recorded spikes of a run: a list, and the text of one coloured by token loss.
 
-Nothing is changed here: the screen is dismissed with the step to roll back behind, or with None.
+Nothing is changed here: the screen is dismissed with the step to go back to before, or with None.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog, pressed
+from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow
 from lmm_tui.engine.run.spike_files import SpikeError, list_spikes, read_spike
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.spike_text import spike_body, spike_heading
+from lmm_tui.runs.spike_text import rule_name, spike_body, spike_heading
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
@@ -30,14 +31,17 @@ _EMPTY = mark(
 
 
 class SpikesScreen(ModalScreen[int | None]):
-    """Dismissed with the spike that a live run is to be rolled back behind, or with None."""
+    """Dismissed with the spike to go back to before, or with None.
+
+    A live run is rolled back; of one that has ended a new run is set up.
+    """
 
     DEFAULT_CSS = """
     SpikesScreen { align: center middle; }
     #spikes { width: 90%; height: 90%; border: round $accent; background: $surface;
               padding: 0 1; }
-    #spikes Table { height: 30%; }
-    #spikes VerticalScroll { height: 1fr; }
+    #spikes Table { height: auto; min-height: 4; max-height: 30%; background: $surface; }
+    #spikes VerticalScroll { height: 1fr; margin-top: 1; }
     """
     BINDINGS = bindings("spikes")
     AUTO_FOCUS = "Table"
@@ -50,11 +54,14 @@ class SpikesScreen(ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="spikes") as panel:
             panel.border_title = tr("spikes")
-            leave, back = (
-                pressed("esc", "leave"),
-                pressed(tr("b: roll back to before it and skip it"), "go_back"),
+            live, ended = (
+                tr("b: roll back to before it and skip it"),
+                tr("b: new run from the checkpoint before it"),
             )
-            panel.border_subtitle = f"{back} · {leave}" if self._live else leave
+            back = pressed(live if self._live else ended, "go_back")
+            leave = pressed("esc", "leave")
+            some = list_spikes(self._folder)
+            panel.border_subtitle = f"{back} · {leave}" if some else leave
             yield Table(
                 (
                     TableColumn("step", tr("step"), 9, right=True),
@@ -80,7 +87,7 @@ class SpikesScreen(ModalScreen[int | None]):
             else:
                 cells = {
                     "step": f"{step:,}",
-                    "rule": spike.rule,
+                    "rule": rule_name(spike),
                     "what": translate_message(spike.what),
                 }
             rows.append(TableRow(str(step), cells))
@@ -99,14 +106,19 @@ class SpikesScreen(ModalScreen[int | None]):
         except LmmError as error:
             shown.update(clean(translate_message(str(error))))
             return
-        shown.update(spike_heading(spike).append("\n\n").append_text(spike_body(spike)))
+        colours = self.app.theme_variables
+        styles = [colours.get(style.removeprefix("$"), "") for style in LOSS_STYLES]
+        shown.update(spike_heading(spike).append("\n\n").append_text(spike_body(spike, styles)))
 
     def action_leave(self) -> None:
         self.dismiss(None)
 
     def action_go_back(self) -> None:
         step = self._step()
-        if step is None or not self._live:
+        if step is None:
+            return
+        if not self._live:
+            self.dismiss(step)
             return
         question = tr(
             "Restore the last checkpoint from before step {step:,} and continue with the next "

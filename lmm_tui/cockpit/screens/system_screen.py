@@ -9,7 +9,6 @@ import socket
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -21,16 +20,13 @@ from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.widgets.history_graph import QUIET
 from lmm_tui.cockpit.widgets.machine_view import Room, lines_of, reported_lines, values_of
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
-from lmm_tui.engine.run.run_records import ATTACHABLE_STATES
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import figure
 from lmm_tui.metrics import names
 from lmm_tui.runs.machine_stats import Machine, MachineReading
 from lmm_tui.terminal.safe_text import clean
-
-if TYPE_CHECKING:
-    from lmm_tui.engine.run.reader import Reader
 
 KEPT = 600
 """Readings: twenty minutes."""
@@ -79,13 +75,14 @@ class SystemScreen(BaseScreen):
             return None
         run = self._session.run_dir
         try:
-            info, status = run.read_info(), run.read_status()
+            view = Reader(run.path).view
         except LmmError:
             return None
+        info = view.info
         if info.host != socket.gethostname():
             self._note = tr("{name} is on {host}, another machine", name=run.name, host=info.host)
             return None
-        if run.derived_state(info, status) in ATTACHABLE_STATES:
+        if view.active:
             return info.pid
         self._note = tr("{name} has no process here any more", name=run.name)
         return None

@@ -55,6 +55,7 @@ class TokensScreen(BackendScreen):
     BINDINGS = bindings("tokens")
     AUTO_FOCUS = "TokenText"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]
 
     def __init__(self, run: RunDir) -> None:
         super().__init__(run)

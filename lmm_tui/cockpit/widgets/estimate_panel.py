@@ -12,6 +12,7 @@ from pathlib import Path
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
+from textual.widgets import Static
 
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
@@ -67,17 +68,31 @@ class EstimatePanel(Widget):
     EstimatePanel { height: auto; }
     """
 
-    outlook: reactive[Outlook | None] = reactive(None, layout=True)
+    outlook: reactive[Outlook | None] = reactive(None)
     compact: reactive[bool] = reactive(False, layout=True)
 
     def __init__(self, *, compact: bool) -> None:
         super().__init__()
         self.set_reactive(EstimatePanel.compact, compact)
 
+    def watch_outlook(self) -> None:
+        """Other figures in as many lines move nothing."""
+        if self.render().get_height({}, max(self.size.width, 1)) != self.size.height:
+            self.refresh(layout=True)
+
     def render(self) -> Content:
         if self.outlook is None:
             return Content()
         return sentences(self.outlook) if self.compact else table(self.outlook)
+
+
+class CommandLine(Static):
+    """The command that starts the run; as long a one in other words moves nothing."""
+
+    def say(self, text: str) -> None:
+        content = Content(text)
+        lines = content.get_height({}, max(self.size.width, 1))
+        self.update(content, layout=lines != self.size.height)
 
 
 def table(outlook: Outlook) -> Content:

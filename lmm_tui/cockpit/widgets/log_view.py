@@ -22,6 +22,11 @@ from lmm_tui.terminal.safe_text import fit
 
 _STYLES = (("Traceback", "$text-error"), ("ERROR", "$text-error"), ("WARNING", "$text-warning"))
 
+_QUIET_LEVELS = ("DEBUG", "INFO")
+_ROOM_FOR_DATE = 100
+_TIME = slice(11, 19)
+"""Of a line of our logger: hours, minutes and seconds."""
+
 
 class LogView(ScrollView, can_focus=True):
     """Shows `path`; `show_only` filters its lines, `go_to` moves to one."""
@@ -207,14 +212,22 @@ class LogView(ScrollView, can_focus=True):
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
 
     def _styled(self, line: LogLine, width: int) -> Content:
-        text = line.text
+        text, logged = line.text, line.logged
+        if logged and width < _ROOM_FOR_DATE:
+            # Half of a short line would be the date and a level that says nothing.
+            length, level = logged
+            start = text[_TIME] + (" " if level in _QUIET_LEVELS else f" {level} ")
+            text, logged = start + text[length:], (len(start), level)
         style = next((style for keyword, style in _STYLES if keyword in text), "")
         left = int(self.scroll_offset.x)
         shown = fit(text[left:], width)
         content = Content.styled(shown, style) if style else Content(shown)
-        if (logged := line.logged) and logged[0] > left:
-            # What was printed comes first to the eye, not when our logger wrote a line.
-            content = content.stylize("dim", 0, logged[0] - left)
+        if logged:
+            # What was printed comes first to the eye: events stand on the dashboard, too.
+            length, level = logged
+            content = content.stylize(
+                "dim", 0, len(shown) if level in _QUIET_LEVELS else max(length - left, 0)
+            )
         if self._wanted:
             lowered = shown.lower()
             at = lowered.find(self._wanted)
@@ -229,5 +242,7 @@ class LogView(ScrollView, can_focus=True):
 if __name__ == "__main__":
     view = LogView(Path("output.log"), "nothing")
     view._wanted = "nan"
+    logged = LogLine(0, b"2026-11-30 09:34:53,153 INFO step 100: probe")
+    assert view._styled(logged, 60).plain.startswith("09:34:53 step 100")
     print(repr(view._styled(LogLine(0, b"\x1b[31mERROR\x1b[0m: loss is NaN"), 40)))
     print("=== 自测通过 ===")

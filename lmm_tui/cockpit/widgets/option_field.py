@@ -140,13 +140,19 @@ class OptionField(Widget):
         self._fit_editor()
 
     def _fit_editor(self) -> None:
-        """Leave room at the right of the editor for the unit, and for the help where it fits."""
-        room = max(self.size.width - LABEL_WIDTH - 1, 1)
-        width = min(self._editor_width(), room)
-        if self._editor.styles.width is None or self._editor.styles.width.value != width:
-            self._editor.styles.width = width
+        self.fit(self.size.width)
 
-    def _editor_width(self) -> int:
+    def fit(self, width: int) -> None:
+        """Leave room at the right of the editor for the unit, and for the help where it fits.
+
+        Called with the width to come before it is mounted, it spares a second layout.
+        """
+        room = max(width - LABEL_WIDTH - 1, 1)
+        wanted = min(self._editor_width(width), room)
+        if self._editor.styles.width is None or self._editor.styles.width.value != wanted:
+            self._editor.styles.width = wanted
+
+    def _editor_width(self, width: int) -> int:
         if isinstance(self._editor, ChoiceRow):
             return self._editor.natural_width
         if self._unit:
@@ -155,9 +161,9 @@ class OptionField(Widget):
             # What applies where nothing is set may be said in a sentence.
             prompt = self._editor.prompt if isinstance(self._editor, TextInput) else ""
             return TEXT_WIDTH if cell_len(prompt) + 2 > NUMBER_WIDTH else NUMBER_WIDTH
-        if self.size.width >= HELP_FROM:
+        if width >= HELP_FROM:
             return TEXT_WIDTH
-        return self.size.width - LABEL_WIDTH - (4 if self.lists else 2)
+        return width - LABEL_WIDTH - (4 if self.lists else 2)
 
     def render(self) -> Content:
         """What stands around the editor, and below it what is wrong or doubtful."""
@@ -178,7 +184,7 @@ class OptionField(Widget):
     def _beside(self) -> Content:
         """The unit and the help, at the right of the editor."""
         width = self.size.width - 1
-        at = min(self._editor_width(), max(width - LABEL_WIDTH, 1))
+        at = min(self._editor_width(self.size.width), max(width - LABEL_WIDTH, 1))
         gap = " " * (at + 1)
         unit = LISTS if self.lists else self._unit
         beside = Content.assemble((gap, ""), (unit, "$foreground 60%"))

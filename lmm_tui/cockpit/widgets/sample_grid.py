@@ -8,7 +8,7 @@ cleaned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 
@@ -27,6 +27,7 @@ from lmm_tui.terminal.safe_text import clean, fit
 _WIDTH = 30
 """The least width of a column in cells, if there is room."""
 _HEIGHT = 4
+"""Lines of a row that are shown of a longer sample in any case."""
 _QUIET = "$foreground 60%"
 
 
@@ -74,20 +75,51 @@ class SampleBook:
 
 @dataclass(frozen=True)
 class Layout:
-    """The sizes of margin and cells, and how many fit."""
+    """The sizes of margin and columns, and how many columns fit."""
 
     margin: int
     width: int
-    height: int
     columns: int
-    rows: int
 
     @classmethod
-    def of(cls, width: int, height: int, prompts: int, steps: int) -> Layout:
+    def of(cls, width: int, steps: int) -> Layout:
         margin = max(10, min(24, width // 6))
         columns = max(1, min(steps, (width - margin) // _WIDTH))
-        rows = max(1, min(prompts, (height - 1) // _HEIGHT))
-        return cls(margin, (width - margin) // columns, (height - 1) // rows, columns, rows)
+        return cls(margin, (width - margin) // columns, columns)
+
+
+@dataclass(frozen=True)
+class VisibleRows:
+    """Which prompts are visible, and how many lines each has, a blank one included."""
+
+    first: int
+    heights: tuple[int, ...]
+
+    @classmethod
+    def of(cls, wanted: Sequence[int], room: int, chosen: int) -> VisibleRows:
+        """As many as fit around the chosen one; what one does not need is left to the others."""
+        least = [min(lines, _HEIGHT) for lines in wanted]
+        first = last = chosen
+        while True:
+            for more in (range(first, last + 2), range(first - 1, last + 1)):
+                if more[0] >= 0 and more[-1] < len(least) and sum(least[at] for at in more) <= room:
+                    first, last = more[0], more[-1]
+                    break
+            else:
+                break
+        shown = wanted[first : last + 1]
+        most = max(shown, default=0)
+        while most > _HEIGHT and sum(min(lines, most) for lines in shown) > room:
+            most -= 1
+        return cls(first, tuple(min(lines, most) for lines in shown))
+
+    def at(self, y: int) -> tuple[int, int] | None:
+        """The prompt at a line, and which of its lines that is; None below the last."""
+        for number, height in enumerate(self.heights, start=self.first):
+            if y < height:
+                return number, y
+            y -= height
+        return None
 
 
 class SampleGrid(Widget, can_focus=True):
@@ -112,10 +144,12 @@ class SampleGrid(Widget, can_focus=True):
         self._prompt = 0
         self._step: int | None = None
         """None while the cursor is at the newest step."""
+        self._laid_out: tuple[object, VisibleRows] | None = None
 
     def show(self, book: SampleBook) -> None:
         """Show samples; call it again after an `add`."""
         self._book = book
+        self._laid_out = None
         self.refresh()
         self.post_message(self.Moved())
 
@@ -151,10 +185,13 @@ class SampleGrid(Widget, can_focus=True):
             self.move()
 
     def on_click(self, event: events.Click) -> None:
-        layout, first_column, first_row = self._window()
         if not self._book.prompts or event.y == 0:
             return
-        row = first_row + min((event.y - 1) // layout.height, layout.rows - 1)
+        layout, first_column, rows = self._window()
+        hit = rows.at(event.y - 1)
+        if hit is None:
+            return
+        row = hit[0]
         column = first_column + max(event.x - layout.margin, 0) // layout.width
         before = self.under_cursor
         at = self._at if event.x < layout.margin else min(column, len(self._book.steps) - 1)
@@ -178,16 +215,25 @@ class SampleGrid(Widget, can_focus=True):
 
     # Rendering
 
-    def _window(self) -> tuple[Layout, int, int]:
-        """The layout, and the indices of the first visible step and prompt."""
+    def _window(self) -> tuple[Layout, int, VisibleRows]:
+        """The layout, the index of the first visible step, and the visible prompts."""
         book = self._book
-        layout = Layout.of(
-            self.size.width, self.size.height, len(book.prompts), max(len(book.steps), 1)
-        )
+        layout = Layout.of(self.size.width, max(len(book.steps), 1))
         last = max(len(book.steps) - layout.columns, 0)
         left = min(last, self._at)
-        top = max(0, min(len(book.prompts) - layout.rows, self._prompt - layout.rows // 2))
-        return layout, left, top
+        seen = self.size, left, self._prompt
+        if self._laid_out is None or self._laid_out[0] != seen:
+            steps = book.steps[left : left + layout.columns]
+            wanted = [self._lines(prompt, steps, layout) for prompt in book.prompts]
+            rows = VisibleRows.of(wanted, max(self.size.height - 1, 1), self._prompt)
+            self._laid_out = seen, rows
+        return layout, left, self._laid_out[1]
+
+    def _lines(self, prompt: str, steps: list[int], layout: Layout) -> int:
+        """What a prompt and its samples need, with a blank line below."""
+        texts = [(Content(clean(prompt)), layout.margin - 3)]
+        texts += [(self._text(prompt, step), layout.width - 2) for step in steps]
+        return max(len(wrapped(text, max(width, 2))) for text, width in texts) + 1
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -201,16 +247,19 @@ class SampleGrid(Widget, can_focus=True):
         return Content.styled(fit(f"  {clean(text)}", width), "" if y == 1 else _QUIET)
 
     def _line(self, y: int, width: int) -> Content:
-        layout, left, top = self._window()
+        layout, left, rows = self._window()
         steps = self._book.steps[left : left + layout.columns]
         if y == 0:
             return self._head(layout, steps, left, width)
-        row, line = divmod(y - 1, layout.height)
-        if row >= layout.rows:
+        if (hit := rows.at(y - 1)) is None:
             return Content()
-        prompt = self._book.prompts[top + row]
-        chosen = top + row == self._prompt
-        beginning = _wrapped(Content(clean(prompt)), layout.margin - 3, layout.height - 1, line)
+        row, line = hit
+        most = rows.heights[row - rows.first] - 1
+        if line == most:  # Between two prompts.
+            return Content()
+        prompt = self._book.prompts[row]
+        chosen = row == self._prompt
+        beginning = _wrapped(Content(clean(prompt)), layout.margin - 3, most, line)
         sign = "▌" if chosen and self.has_focus else " "
         parts = [
             Content.styled(sign, "$accent"),
@@ -218,7 +267,7 @@ class SampleGrid(Widget, can_focus=True):
             Content(" "),
         ]
         for step in steps:
-            cell = self._cell(prompt, step, layout, line)
+            cell = _wrapped(self._text(prompt, step), layout.width - 2, most, line)
             cell = cell.pad_right(max(layout.width - cell.cell_length, 0))
             if chosen and step == self._book.steps[self._at]:
                 cell = cell.stylize("on $accent 25%" if self.has_focus else "on $panel")
@@ -239,17 +288,17 @@ class SampleGrid(Widget, can_focus=True):
             parts.append((fit(text, layout.width), style))
         return Content.assemble(*parts)
 
-    def _cell(self, prompt: str, step: int, layout: Layout, line: int) -> Content:
+    def _text(self, prompt: str, step: int) -> Content:
+        """What a prompt got at a step; what it had got before is dim."""
         samples = self._book.at(prompt, step)
         if not samples:
-            return Content.styled("·" if line == 0 else "", _QUIET)
+            return Content.styled("·", _QUIET)
         text = clean(samples[-1].text)
         if len(samples) > 1:
             text = f"{tr('latest of {count}', count=len(samples))}: {text}"
         same = _same_beginning(text, self._book.before(prompt, step))
         content = Content(text).stylize("dim", 0, same) if same else Content(text)
-        shown = _wrapped(content, layout.width - 2, layout.height - 1, line)
-        return shown.stylize("dim") if samples[-1].abandoned else shown
+        return content.stylize("dim") if samples[-1].abandoned else content
 
 
 def _same_beginning(text: str, before: str) -> int:
@@ -276,6 +325,6 @@ if __name__ == "__main__":
     demo.add([RunSample(100, prompt="小兔子", text="went home")])
     grid = SampleGrid("nothing yet")
     grid._book = demo
-    print(grid._head(Layout.of(40, 8, 1, 1), demo.steps, 0, 40))
-    print(grid._cell("小兔子", 100, Layout.of(40, 8, 1, 1), 0))
+    print(grid._head(Layout.of(40, 1), demo.steps, 0, 40), grid._text("小兔子", 100))
+    assert VisibleRows.of([2, 9, 3], 12, 0) == VisibleRows(0, (2, 7, 3))
     print("=== 自测通过 ===")

@@ -1,6 +1,7 @@
 """An Input of one row whose placeholder is cut with `…` if it is too long.
 
-Textual wraps a long placeholder at a word, and the rest is not visible.
+Textual wraps a long placeholder at a word, and the rest is not visible. Its own Input also lays the
+whole screen out anew after each character.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rich.cells import cell_len
-from textual.reactive import reactive
+from textual.geometry import Size
+from textual.reactive import Reactive, reactive
 from textual.widgets import Input
 
 from lmm_tui.terminal.safe_text import fit
@@ -18,6 +20,8 @@ class TextInput(Input):
     """`prompt` is the whole placeholder."""
 
     prompt: reactive[str] = reactive("", repaint=False)
+    # How far its text can be scrolled: a change moves nothing around it.
+    virtual_size = Reactive(Size(0, 0), layout=False)
 
     def __init__(self, value: str = "", *, prompt: str = "", **more: Any) -> None:
         """`more` are arguments of Input."""

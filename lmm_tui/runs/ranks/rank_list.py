@@ -24,6 +24,7 @@ PHASES = (
     *(mark("setup"), mark("data"), mark("forward"), mark("backward"), mark("all-reduce")),
     *(mark("broadcast"), mark("barrier"), mark("optimizer"), mark("validation")),
     *(mark("checkpoint"), mark("sample"), mark("evaluation"), mark("paused"), mark("probe")),
+    mark("between steps"),
 )
 """What the loop calls the parts of a step, and what is done between two."""
 SLOW = 1.25

@@ -202,7 +202,7 @@ def _agent(group: Group, name: str, begin: Any, note: Any) -> tuple[Any, Any]:
     from torch.distributed.elastic.agent.server.api import WorkerSpec
     from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
 
-    from lmm_tui.runs.ranks.elastic_agent import RankAgent, RankLogs
+    from lmm_tui.engine.parallel.elastic_agent import RankAgent, RankLogs
 
     nodes = len(group.nodes.names)
     handler = registry.get_rendezvous_handler(

@@ -35,6 +35,7 @@ class RunServer:
         """Raises RunDirError if `path` is not a run directory."""
         self._run = RunDir(path)
         self._run.read_info()
+        self._reader = Reader(path)
         self._source = source
         self._sender = Sender(target)
         self._ended = threading.Event()
@@ -78,8 +79,8 @@ class RunServer:
     def _send_status(self) -> None:
         """Send the heartbeat's age, since clocks differ, and `crashed`, which only this machine can
         find out."""
-        status = self._run.read_status()
-        state = self._run.derived_state(self._run.read_info(), status)
+        view = self._reader.look()
+        status, state = view.status, view.state
         sent = status if state == "stale" else replace(status, state=state)
         record = asdict(replace(sent, heartbeat=0.0))
         age = time.time() - status.heartbeat

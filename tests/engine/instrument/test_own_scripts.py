@@ -429,8 +429,8 @@ def test_a_lightning_fit_is_validated_and_repeated(tmp_path: Path) -> None:
     said = run_script(tmp_path, LIGHTNING)
     found = json.loads(said.partition("found ")[2].splitlines()[0])
     for run, value in zip(("mine", "mine-2"), found, strict=True):
-        last = rows(tmp_path / run)[3]  # Lightning counts from 0.
+        last, status = rows(tmp_path / run)[4], RunDir(tmp_path / run).read_status()
         assert last["val/loss"] == pytest.approx(value, rel=1e-6) and "train/loss" in last
-        assert state(tmp_path / run) == "finished"
-    assert not (tmp_path / "mine-3").exists() and max(rows(tmp_path / "mine-2")) == 5
-    assert RunDir(tmp_path / "mine-2").read_info().resumed_steps == [3]
+        assert status.state == "finished" and status.step == status.total_steps
+    assert not (tmp_path / "mine-3").exists() and max(rows(tmp_path / "mine-2")) == 6
+    assert RunDir(tmp_path / "mine-2").read_info().resumed_steps == [4]

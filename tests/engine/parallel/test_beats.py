@@ -69,6 +69,7 @@ def test_numbers_for_charts_and_rules() -> None:
         {
             names.SLOWEST_RANK: 2,
             names.SLOWEST_RANK_TIMES: 1.4,
+            names.SLOWEST_RANK_MS: 40,
             names.RANKS_WAITED: 0.5,
             names.RANKS_MEMORY_SPREAD: 0.03,
             names.RANKS_THROTTLED: 0,
@@ -96,7 +97,7 @@ def two_ranks(tmp_path: Path) -> Iterator[tuple[RunDir, list[Forked], RankStore]
     common = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2"}
     common[STORE] = f"127.0.0.1:{server.port}"
     ranks = [
-        Forked(SCRIPT, [str(run.path)], tmp_path, common | {"RANK": str(rank)}) for rank in range(2)
+        Forked([SCRIPT, run.path], tmp_path, common | {"RANK": str(rank)}) for rank in range(2)
     ]
     yield run, ranks, RankStore(server, 0, 2)
     (run.path / "stuck").unlink(missing_ok=True)

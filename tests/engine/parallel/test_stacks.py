@@ -32,6 +32,25 @@ def test_equal_main_threads_are_one_group_and_the_odd_one_is_first() -> None:
     assert odd.others == ((Frame("/x/data/batching/prefetch.py", 40, "read"),),)
 
 
+def test_a_loop_in_a_thread_of_rank_0_is_compared_with_that_of_a_main_thread() -> None:
+    loop = (
+        '  File "/x/torch/distributed.py", line 9 in all_reduce\n'
+        '  File "/x/engine/training/loop.py", line 80 in run\n'
+    )
+    rank_0 = (
+        f"Thread 0x1 (most recent call first):\n{loop}"
+        '  File "/x/engine/training/run_host.py", line 7 in run\n'
+        '\nThread 0x2 (most recent call first):\n  File "/x/threading.py", line 1 in join\n'
+    )
+    rank_1 = (
+        f"Current thread 0x1 (most recent call first):\n{loop}"
+        '  File "/x/engine/training/rank_main.py", line 7 in follow\n'
+    )
+    (group,) = group_stacks({0: rank_0, 1: rank_1})
+    assert group.ranks == (0, 1)
+    assert [frame.function for frame in group.main] == ["all_reduce", "run"]
+
+
 def test_a_torn_or_empty_dump_is_a_group_of_its_own() -> None:
     groups = group_stacks({0: "", 1: "Thread 0x1 (most", 2: DUMP.format(line=9)})
     assert [(group.ranks, bool(group.main)) for group in groups] == [((2,), True), ((0, 1), False)]

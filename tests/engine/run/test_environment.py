@@ -70,6 +70,12 @@ def test_secrets_are_masked(secret: str) -> None:
     assert "hunter2abc" not in masked(secret) and "***" in masked(secret)
 
 
+@pytest.mark.parametrize("word", ["a", "token", "a.", "a://", "a b ", "token "])
+def test_a_long_argument_is_read_once(word: str) -> None:
+    """From each of its letters anew would take minutes."""
+    assert masked(word * 200_000) == word * 200_000
+
+
 def test_arguments_after_flags_of_secrets_are_masked() -> None:
     given = ["lmm-tui", "train", "--token", "hunter2", "--set", "health.webhook=https://x/hunter2"]
     assert command_line([*given, "--steps", "9"]) == [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from faults import Refusals, full, hanging
+from forked import Forked
 from small_runs import MakeConfig, curve, lines
-from torch_processes import processes
 
 from lmm_tui.engine.checkpoints import background_saver
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
@@ -33,12 +33,9 @@ ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ESTALE, errno.EIO)
 
 
 def in_a_child(what: Callable[[RunConfig], None], config: RunConfig) -> None:
-    child = processes.Process(target=_or_leave, args=(what, config))
-    child.start()
-    child.join(LIMIT_S)
-    child.kill()
-    child.join()
-    assert child.exitcode == 0
+    child = Forked.calling(_or_leave, what, config)
+    _, errors = child.communicate(LIMIT_S)
+    assert child.returncode == 0, errors
 
 
 def _or_leave(what: Callable[[RunConfig], None], config: RunConfig) -> None:

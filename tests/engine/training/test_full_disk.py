@@ -4,8 +4,8 @@ import resource
 import threading
 from pathlib import Path
 
+from forked import Forked
 from small_runs import MakeConfig, curve, lines
-from torch_processes import processes
 
 from lmm_tui.engine.checkpoints.checkpoint_files import verify
 from lmm_tui.engine.config.run_config import RunConfig
@@ -37,10 +37,9 @@ def train_on_a_disk_that_fills(config: RunConfig, until_the_end: bool) -> None:
 
 
 def train(config: RunConfig, until_the_end: bool) -> RunDir:
-    child = processes.Process(target=train_on_a_disk_that_fills, args=(config, until_the_end))
-    child.start()
-    child.join(300)
-    assert child.exitcode == 0
+    child = Forked.calling(train_on_a_disk_that_fills, config, until_the_end)
+    _, errors = child.communicate()
+    assert child.returncode == 0, errors
     run = RunDir(Path(config.runs_dir) / "small")
     for path in list_checkpoints(run.checkpoints):
         verify(path)

@@ -87,7 +87,7 @@ def test_the_counter_sees_what_waits() -> None:
 
 def test_whole_steps_run_where_every_read_of_data_is_an_error(tmp_path: Path) -> None:
     """Of all stages, on a device that has shapes and no numbers."""
-    script = Forked(ROOT / "tests/support/fake_gpu.py", [], tmp_path, environment())
+    script = Forked([ROOT / "tests/support/fake_gpu.py"], tmp_path, environment())
     out, err = script.communicate()
     assert script.returncode == 0, err
     assert out.split() == [

@@ -45,10 +45,8 @@ class KilledRun:
         self._script.write_text(HOST)
 
     def start(self, **asked: Any) -> None:
-        arguments = [self.run.path, self._config, json.dumps(asked)]
         self._process = Forked(
-            self._script,
-            [str(argument) for argument in arguments],
+            [self._script, self.run.path, self._config, json.dumps(asked)],
             self._script.parent,
             os.environ,
             ["torch._dynamo", "lmm_tui.engine.training.run_host"],

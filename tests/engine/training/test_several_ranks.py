@@ -33,7 +33,10 @@ STAGES: dict[str, dict[str, Any]] = {
     "experts": {"model.num_experts": 4, "model.experts_per_token": 2},
     "sft": CHAT | {"stage": "sft"},
     "dpo": CHAT | {"stage": "dpo"},
+    "kto": CHAT | {"stage": "kto"},
+    "reward": CHAT | {"stage": "reward"},
     "grpo": GRPO,
+    "rloo": GRPO | {"grpo.loss": "rloo", "grpo.beta": 0.05},
     "grpo-again": GRPO | {"grpo.updates": 2, "grpo.beta": 0.05},
     "distill": {"stage": "distill", "distill.teacher": "teacher"},
 }

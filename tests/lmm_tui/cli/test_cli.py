@@ -110,6 +110,8 @@ def test_every_flag_reaches_its_key(capsys: Capture) -> None:
         "train.minutes": 1.5,
         "train.tokens": 3000,
         "train.flops": 1e15,
+        "parallel.ranks": 3,
+        "parallel.restarts": 2,
         "start_from": "weights.safetensors",
         "name": "mine",
         "runs_dir": "elsewhere",

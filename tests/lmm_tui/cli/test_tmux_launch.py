@@ -134,11 +134,11 @@ def replace_text(tmux, before, text):
 
 def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp_path):
     small = {"model.hidden_size": 32, "model.num_layers": 2}
-    run = launch(tmux, tmp_path, "--steps", "1000000", **small)
+    run = launch(tmux, tmp_path, "--detach", "--steps", "1000000", **small)
     # Configure: from the preset up to the name, which the estimate beside it takes up.
     tmux.wait_for("configuration", "estimate", "model size")
     tmux.press("Up", "Up")
-    tmux.wait_for("Name of the run")
+    tmux.wait_for("default unset · name")  # Below: it has the focus now.
     tmux.press("-l", "demo")
     tmux.wait_for("runs/demo", "--name demo")
     tmux.press("F5")
@@ -185,32 +185,52 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.press("c")
     wait_until(tmux, (run.checkpoints / f"step-{paused_at:09d}").is_dir)
 
-    # Evaluate what was saved.
-    tmux.press("4")
-    tmux.wait_for(f"step {paused_at:,} (newest)")
-    tmux.press("Down")
-    for row, before, value in (("tasks", "lmm_all", "lmm_sums"), ("limit", "100", "2")):
-        tmux.press("Down", "Enter")
-        tmux.wait_for(f"─ {row} ─")
-        replace_text(tmux, f"│   {before} ", value)
-        tmux.press("Enter")
-        tmux.wait_gone(f"─ {row} ─")
-    tmux.press("v")
-    tmux.wait_for("first 2", "lmm_sums", "1 evaluation")
-    (record,) = (run.path / "evals").glob("*.json")
-    assert "lmm_sums" in record.read_text()
-
-    # Leave: the run is stopped where it was paused, and its pictures are there.
+    # Leave it, come back by the bare command, and train on what was saved.
     tmux.press("q")
-    tmux.wait_for("Stop after this step and save a checkpoint")
-    tmux.press("s")
-    last = tmux.wait_for("lmm-tui resume")
-    assert "stopped, step" in last and "lmm-tui resume demo" in last
-    assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
-    assert all(path.stat().st_size > 10_000 for path in run.plots.iterdir())
+    tmux.wait_for("Detach (training keeps running)")
+    tmux.press("d")
+    tmux.wait_for("lmm-tui monitor demo")
+    assert psutil.pid_exists(run.read_info().pid)
+    tmux.start()
+    tmux.wait_for("1 run", "demo")
+    tmux.press("Enter")
+    tmux.wait_for("PAUSED", "fine-tune from step")
+    tmux.press("f")
+    tmux.wait_for("configuration", f"step-{paused_at:09d}", "trains 1,000 steps")
+    tmux.press("F5")
+    tuned = RunDir(wait_for_another(tmux, run))
+    wait_until(tmux, lambda: tuned.read_status().step >= 1)
+    assert tuned.read_info().stage == "sft"
+    tmux.wait_for("RUNNING", tuned.name)
+    tmux.press("3")
+    tmux.wait_for("prompts")
+    tmux.press("i")
+    tmux.wait_for("Message to the live model")
+    tmux.press("-l", "2 + 3 =")
+    tmux.press("Enter")
+    wait_until(tmux, lambda: re.search(r"2 \+ 3 =\s*\S.*the live model", tmux.screen(), re.DOTALL))
+
+    # End both: the first is stopped where it was paused, and its pictures are there.
+    assert Reader(tuned.path).send("stop").ok and Reader(run.path).send("stop").ok
+    wait_until(tmux, lambda: run.read_status().state == "stopped")
+    wait_until(tmux, lambda: tuned.read_status().state == "stopped")
+    drawn = [run.plots / name for name in ("training.png", "probes.png")]
+    wait_until(tmux, lambda: all(path.exists() for path in drawn))
+    assert all(path.stat().st_size > 10_000 for path in drawn)
     assert run.read_status().step == paused_at
     assert len([row for row in lines(run.samples) if row["kind"] == "sample"]) == 8
     assert [event["kind"] for event in lines(run.events)][-1] == "end"
+
+
+def wait_for_another(tmux, run):
+    """The folder of the run that is started beside `run`."""
+
+    def others():
+        return [found.parent for found in run.path.parent.glob("*/run.json")
+                if found.parent != run.path]  # fmt: skip
+
+    wait_until(tmux, others)
+    return others()[0]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")

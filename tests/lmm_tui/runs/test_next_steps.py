@@ -4,6 +4,7 @@ import pytest
 
 from lmm_tui.engine.run.reader import LOG_FILE, RunView
 from lmm_tui.engine.run.run_records import RunInfo, RunStatus
+from lmm_tui.engine.run.setting_changes import SettingChange, SettingHistory
 from lmm_tui.metrics.health.alerts import Health
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.runs.next_steps import cure_of, next_steps
@@ -24,7 +25,7 @@ def diverged(at: int):
 
 def test_a_crashed_run_is_resumed_and_says_how_many_steps_that_loses() -> None:
     first = next_steps(view("crashed", 200), None, [40, 94])[0]
-    assert (first.key, first.text) == ("next.resume", "resume from step 94, loses 106 steps")
+    assert (first.key, first.text) == ("next.resume", "resume from step 94, steps lost: 106")
 
 
 def test_a_finished_run_is_used_or_trained_longer() -> None:
@@ -41,10 +42,29 @@ def test_a_diverged_live_run_goes_back_to_the_last_checkpoint_before(state) -> N
     assert step.text == "back to step 40, LR / 3 (3.0e-3 → 1.0e-3)"
 
 
+def test_a_learning_rate_that_was_raised_since_the_checkpoint_is_what_it_was_there() -> None:
+    raised = SettingHistory([SettingChange(40, "optim.lr", 3e-3, 3.0)])
+    cure = cure_of(diverged(88), [20, 40], 3.0, raised)
+    assert cure is not None and cure.lower == 3e-3
+    (step,) = next_steps(view("running"), cure, [20, 40])
+    assert step.text == "back to step 40, LR as it was there (3.0e0 → 3.0e-3)"
+    # A third is lower still, or it was raised before the checkpoint: a third.
+    for at, before, now, third in ((60, 2e-3, 3e-3, 1e-3), (30, 1e-3, 3e-3, 1e-3)):
+        little = SettingHistory([SettingChange(at, "optim.lr", before, now)])
+        cure = cure_of(diverged(88), [20, 40], now, little)
+        assert cure is not None and cure.lower == pytest.approx(third)
+
+
 def test_without_a_checkpoint_before_it_the_learning_rate_is_what_can_be_changed() -> None:
     cure = cure_of(diverged(88), [300], 3e-3)
     assert next_steps(view("running"), cure, [300])[0].key == "run.set"
     assert "same settings" in next_steps(view("stopped"), cure, [300])[0].text
+
+
+def test_a_paused_run_goes_on_is_changed_or_used() -> None:
+    keys = [step.key for step in next_steps(view("paused"), None, [40])]
+    assert keys == ["run.pause", "run.set", "next.fork"]
+    assert len(next_steps(view("paused"), None, [])) == 2
 
 
 def test_nothing_is_offered_for_a_healthy_live_run_or_a_log_of_another_program() -> None:

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from processes import PROGRAM, until
 from repository import ROOT
+from scripts import begin_script
 
 from lmm_tui.cli import main
 from lmm_tui.engine.run import control_client
@@ -135,46 +137,30 @@ loader = torch.utils.data.DataLoader(torch.randn(640, 8), batch_size=8)
 """
 
 
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def script(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[str]]
-) -> Script:
-    monkeypatch.chdir(tmp_path)
-    return Script(tmp_path, processes)
-
-
 class Script:
     """Runs Python text as a process of its own."""
 
-    def __init__(self, folder: Path, processes: list[subprocess.Popen[str]]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._processes = processes
+        self._started: list[Forked] = []
 
-    def start(self, text: str, *args: str) -> subprocess.Popen[str]:
-        path = self._folder / "script.py"
-        path.write_text(text, encoding="utf-8")
-        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        process = subprocess.Popen(
-            [sys.executable, str(path), *args],
-            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A shell's background jobs, and all they start, ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
-        self._processes.append(process)
+    def start(self, text: str, *args: str) -> Forked:
+        process = begin_script(self._folder, text, *args)
+        self._started.append(process)
         return process
+
+    def end(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    monkeypatch.chdir(tmp_path)
+    script = Script(tmp_path)
+    yield script
+    script.end()
 
 
 def at_step(path: str, step: int) -> Reader:

@@ -96,7 +96,11 @@ FAULTS: dict[str, tuple[Callable[[int, Row], Row], int]] = {
     "slow": (lambda s, _: {names.TOKENS_PER_S: 2000.0} if s >= 900 else {}, 909),
     "flat_groups": (lambda s, _: {"grpo/flat_groups": 0.95}, 8),
     "slow_rank": (
-        lambda s, _: {names.SLOWEST_RANK: 5.0, names.SLOWEST_RANK_TIMES: 1.0 + (s >= 900) / 3},
+        lambda s, _: {
+            names.SLOWEST_RANK: 5.0,
+            names.SLOWEST_RANK_TIMES: 1.4,
+            names.SLOWEST_RANK_MS: 90.0 if s >= 900 else 15.0,
+        },
         900,
     ),
     "ranks_differ": (lambda s, _: {names.RANKS_DIFFERING: float(s >= 900)}, 900),

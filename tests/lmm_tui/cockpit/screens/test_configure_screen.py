@@ -512,6 +512,7 @@ async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path)
         assert seat.screen.config.stage == "pretrain"
         await seat.press("ctrl+o")
         seat.pilot.app.screen.query_one(Input).value = target
+        await seat.until(lambda: seat.says("as typed"))
         await seat.press("enter")
         await seat.until(lambda: seat.screen.config == resolve(Path(target)))
         assert seat.screen.field("stage").text == "dpo"
@@ -521,11 +522,12 @@ async def test_settings_are_saved_to_a_new_file_and_loaded_again(tmp_path: Path)
 
 async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: Path):
     async with seated() as seat:
-        await seat.press("ctrl+o", *"nowhere", "enter")
-        await seat.pilot.pause()
-        dialog = seat.pilot.app.screen
-        assert "nowhere: holds no settings" in str(dialog.query_one("#refusal").render())
-        dialog.query_one(Input).value = "tiny:sft"
+        await seat.press("ctrl+o", *"nowhere")
+        await seat.until(lambda: seat.says("as typed"))
+        await seat.press("enter")
+        await seat.until(lambda: seat.says("nowhere: holds no settings"))
+        await seat.press(*["backspace"] * 7, *"tiny sft")
+        await seat.until(lambda: seat.says("stage of a recipe"))
         await seat.press("enter")
         await seat.until(lambda: seat.screen.config.stage == "sft")
         assert seat.screen.config.start_from == "tiny-pretrain"

@@ -17,6 +17,7 @@ from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.evaluate_screen import EvaluateScreen
 from lmm_tui.cockpit.screens.evaluation_results import EvaluationResults
+from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
@@ -61,7 +62,7 @@ async def opened(run, size=(120, 30)):
 async def change(pilot, row, *keys):
     pilot.app.screen.query_one(Table).go_to(row)
     await pilot.press("enter")
-    await until(pilot, lambda: isinstance(pilot.app.screen, AskDialog | ChoiceDialog))
+    await until(pilot, lambda: isinstance(pilot.app.screen, AskDialog | ChoiceDialog | PickDialog))
     await pilot.press(*keys)
 
 
@@ -128,8 +129,11 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
         await until_read(pilot, "step 100")
         await change(pilot, "backend", "h")
         await until_read(pilot, "transformers")
-        await change(pilot, "tasks", "ctrl+u", *"a, b", "enter")
-        await until_read(pilot, "a b")
+        await change(pilot, "tasks")
+        await until_read(pilot, "[x] lmm_all")
+        # What is taken and not listed is typed; what was marked before is unmarked.
+        await pilot.press("space", "x", "y", "space", "backspace", "b", "space", "enter")
+        await until_read(pilot, "xy xb")
         await change(pilot, "limit", "ctrl+u", "x", "enter")
         await until_read(pilot, "expected a whole number")
         await pilot.press("ctrl+u", "0", "enter")
@@ -138,14 +142,16 @@ async def test_every_setting_is_asked_for_and_wrong_ones_are_refused(run, tmp_pa
         await change(pilot, "local data", *"/no", "enter")
         await until_read(pilot, "no such folder")
         await pilot.press("ctrl+u", "enter")
-        await change(pilot, "device", "ctrl+u", *"cpu", "enter")
+        await change(pilot, "device")
+        await until_read(pilot, "the best of this machine")
+        await pilot.press(*"cpu", "enter")
         app.screen.query_one(Table).go_to("template")
         await pilot.press("enter")
         await until_read(pilot, "chat")
         setup = app.screen.setup
         assert setup.job(setup.checkpoint) == Job(
             str(run.dir.checkpoints / checkpoint_name(100)),
-            ("a", "b"),
+            ("xy", "xb"),
             backend="hf",
             device="cpu",
             limit=None,
@@ -207,7 +213,9 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         await until_read(pilot, "v evaluate ·")
         assert "Cancelled; v resumes it" in toasts(app)
         assert not read_records(host.run_dir)
-        await change(pilot, "tasks", "ctrl+u", *"lmm_choice", "enter")
+        await change(pilot, "tasks")
+        await until_read(pilot, "[x] lmm_all")
+        await pilot.press("space", *"lmm_choice", "enter")
         await change(pilot, "limit", "ctrl+u", "3", "enter")
         await until(pilot, lambda: not app.screen.busy)
         await pilot.press("v")

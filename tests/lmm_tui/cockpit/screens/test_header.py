@@ -101,9 +101,9 @@ async def test_r_needs_a_checkpoint_and_asks_before_a_finished_run_is_trained_lo
         (run.dir.checkpoints / "step-000001000").mkdir(parents=True)
         run.event(1000, "checkpoint", "step-000001000")
         app.screen.look()
-        await until_read(pilot, "train longer: 1,000 more steps")
+        await until_read(pilot, "train longer: up to step 2,000")
         await pilot.press("R")
-        await until_read(pilot, "is finished. Train 1,000 more steps?")
+        await until_read(pilot, "is finished. Train on, up to step 2,000?")
         await pilot.press("y")
         await until(pilot, lambda: resumed == [2000])
 

@@ -41,9 +41,10 @@ class Supervised:
         self.run = RunDir(folder / "run")
         script = folder / "worker.py"
         script.write_text(BEGIN + worker)
-        args = [str(self.run.path), str(script), str(ranks), str(restarts), "10"]
+        supervised = ROOT / "tests/support/supervised.py"
+        program = [supervised, self.run.path, script, str(ranks), str(restarts), "10"]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        self.process = Forked(ROOT / "tests/support/supervised.py", args, folder, env, IMPORTS)
+        self.process = Forked(program, folder, env, IMPORTS)
 
     def wait(self) -> tuple[int, SupervisorRecord]:
         out, err = self.process.communicate(60)
