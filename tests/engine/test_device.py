@@ -136,3 +136,27 @@ def test_compiling_without_a_compiler_is_refused_with_advice(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match=r"install g\+\+ or set train.compile to false"):
         devices.require_compiler()
+
+
+def test_cudas_allocator_may_grow_its_blocks_unless_a_user_has_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    for given in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", None):
+        environment = {given: "max_split_size_mb:64"} if given else {}
+        monkeypatch.setattr(devices.os, "environ", dict(environment))
+        devices.allow_growing_segments()
+        wanted = environment or {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+        assert devices.os.environ == wanted
+
+
+@pytest.mark.parametrize(("precision", "wanted"), [("bf16", "high"), ("fp32", "highest")])
+def test_tf32_is_for_products_that_are_left_in_fp32(precision: str, wanted: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        devices.set_matmul_precision(torch.device("cuda"), precision)
+        assert torch.get_float32_matmul_precision() == wanted
+        devices.set_matmul_precision(CPU, "bf16")
+        assert torch.get_float32_matmul_precision() == wanted
+    finally:
+        torch.set_float32_matmul_precision(before)
