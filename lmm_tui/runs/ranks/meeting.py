@@ -64,19 +64,19 @@ class Meeting:
         """
         token = secrets.token_hex(8)
         replace_text(run.ranks / "token", token, run.path)
-        self._say("run", {"path": str(run.path.absolute()), "token": token})
+        self.say("run", {"path": str(run.path.absolute()), "token": token})
         self._collect("seen")
 
     def refuse(self, sentence: str) -> None:
         """On the first: the run cannot be opened, and why."""
-        self._say("run", {"error": sentence})
+        self.say("run", {"error": sentence})
 
     def follow(self) -> RunDir:
         """On the others: the directory of the run, once the first has opened it.
 
         Raises RanksError if it refused, does not answer, or its directory is not this node's.
         """
-        self._say(f"hello-{self._index}", {"version": self._version})
+        self.say(f"hello-{self._index}", {"version": self._version})
         found = self._wait_for("run")
         if found is None:
             raise RanksError(
@@ -87,7 +87,7 @@ class Meeting:
         if "error" in found:
             raise RanksError(found["error"])
         run = RunDir(found["path"])
-        if not self._sees(run, found["token"]):
+        if not self.sees(run, found["token"]):
             refusal = Message(
                 "{path}: {node} does not see there what {first} writes; put runs_dir on a file "
                 "system that all nodes share",
@@ -95,9 +95,9 @@ class Meeting:
                 node=self._names[self._index],
                 first=self._names[0],
             )
-            self._say(f"seen-{self._index}", {"error": refusal})
+            self.say(f"seen-{self._index}", {"error": refusal})
             raise RanksError(refusal)
-        self._say(f"seen-{self._index}", {})
+        self.say(f"seen-{self._index}", {})
         return run
 
     def _collect(self, what: str) -> None:
@@ -131,7 +131,7 @@ class Meeting:
                 ours=self._version,
             )
 
-    def _sees(self, run: RunDir, token: str) -> bool:
+    def sees(self, run: RunDir, token: str) -> bool:
         deadline = time.monotonic() + self._shared_after_s
         while True:
             try:
@@ -151,7 +151,7 @@ class Meeting:
             time.sleep(_LOOK_EVERY_S)
         return self._read(key)
 
-    def _say(self, key: str, record: Mapping[str, Any]) -> None:
+    def say(self, key: str, record: Mapping[str, Any]) -> None:
         self._store.set(self._prefix + key, json.dumps(with_parts(record)))
 
     def _read(self, key: str) -> Mapping[str, Any]:

@@ -84,9 +84,9 @@ def test_a_folder_that_is_not_shared_is_found_before_anything_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes = Nodes(RunDir(tmp_path / "run"))
-    real = Meeting._sees
+    real = Meeting.sees
     monkeypatch.setattr(
-        Meeting, "_sees", lambda self, run, token: self._index != 2 and real(self, run, token)
+        Meeting, "sees", lambda self, run, token: self._index != 2 and real(self, run, token)
     )
     threads = nodes.follow(1, 2)
     with pytest.raises(RanksError, match="run: node3 does not see there what node1 writes"):
@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_shared_is_found_before_anything_trains(
 def test_a_token_of_another_run_in_the_same_place_is_not_taken(tmp_path: Path) -> None:
     nodes = Nodes(RunDir(tmp_path / "run"))
     (nodes.run.ranks / "token").write_text("an older one")
-    assert not nodes.meeting(1)._sees(nodes.run, "the new one")
+    assert not nodes.meeting(1).sees(nodes.run, "the new one")
 
 
 def test_what_the_first_refuses_is_told_to_all(tmp_path: Path) -> None:
@@ -115,6 +115,6 @@ def test_a_second_attempt_of_torchrun_finds_the_run_of_the_first() -> None:
     first = Meeting(store, ("a",), 0, 1.0)
     second = Meeting(store, ("a",), 0, 1.0, attempt=1)
     assert second.opened_before() is None
-    first._say("run", {"path": "/runs/one", "token": ""})
+    first.say("run", {"path": "/runs/one", "token": ""})
     found = second.opened_before()
     assert found is not None and found.path == Path("/runs/one")
