@@ -22,6 +22,7 @@ CASES = {
     "observe",
     "open_run",
     "over_ssh",
+    "ranks",
     "redraw",
     "report",
     "runs",
