@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -55,8 +55,11 @@ class Sharded(Spread):
 
     is_sharded = True
 
-    def __init__(self, model: LanguageModel, ranks: Ranks, shard: str) -> None:
-        """`shard`: all, or the ranks of a group. Raises ShardError."""
+    def __init__(
+        self, model: LanguageModel, ranks: Ranks, shard: str, gathered: torch.dtype | None = None
+    ) -> None:
+        """`shard`: all, or the ranks of a group; `gathered`: the type of gathered parameters,
+        where it is another than that of the weights. Raises ShardError."""
         super().__init__(model)
         # Its shell, with parameters that take no memory: what is wrapped around the layers of the
         # divided model may only be called by all ranks alike.
@@ -65,9 +68,11 @@ class Sharded(Spread):
         self._shell = copy.deepcopy(model, shells)
         mesh = _mesh(ranks.size, shard, model.head_weight.device.type)
         self.replicas = ranks.size // mesh.size(-1)
+        # Sums stay fp32: of many ranks those of bf16 would lose what is small.
+        policy = MixedPrecisionPolicy(gathered, torch.float32 if gathered else None)
         blocks = [model.get_submodule(name) for name in model.block_names]
         for module in (*blocks, model):
-            fully_shard(module, mesh=mesh)
+            fully_shard(module, mesh=mesh, mp_policy=policy)
         self._units = [module for module in model.modules() if isinstance(module, FSDPModule)]
         for unit in self._units:
             unit.set_gradient_divide_factor(1.0)

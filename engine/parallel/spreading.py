@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import torch
+
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.ranks import Ranks
 from lmm_tui.engine.parallel.spread import Spread
 
 
-def spread(model: LanguageModel, ranks: Ranks, shard: str) -> Spread:
+def spread(model: LanguageModel, ranks: Ranks, shard: str, *, bf16_params: bool = False) -> Spread:
     """Spread a model over the ranks, once its weights are set and before optimisers are made.
 
-    `shard` as in the configuration. Raises ShardError.
+    `shard` and `bf16_params` as in the configuration. Raises ShardError.
     """
     if ranks.is_alone:
         return Spread(model)
     # It takes a second to import, which one process never needs.
     from lmm_tui.engine.parallel.sharding import Replicated, Sharded
 
-    return Replicated(model, ranks) if shard == "none" else Sharded(model, ranks, shard)
+    if shard == "none":
+        return Replicated(model, ranks)
+    return Sharded(model, ranks, shard, torch.bfloat16 if bf16_params else None)
 
 
 if __name__ == "__main__":

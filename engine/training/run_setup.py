@@ -62,6 +62,11 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
         device = devices.resolve_device(f"cuda:{ranks.local_rank}")
         torch.cuda.set_device(device)
     precision = devices.resolve_precision(device, config.train.precision)
+    if config.parallel.bf16_params and (ranks.is_alone or config.parallel.shard == "none"):
+        raise ConfigError(
+            "parallel.bf16_params: only parameters that are gathered can be, on several ranks with "
+            "parallel.shard; leave it out"
+        )
     if precision == "fp16" and not ranks.is_alone and config.parallel.shard != "none":
         raise ConfigError(
             "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
@@ -111,7 +116,9 @@ def build_context(
     )
     with devices.autocast(device, precision):
         stage.begin(model, run.run_dir, fresh=fresh)
-    standing = stage.spread = spread(model, ranks, config.parallel.shard)
+    standing = stage.spread = spread(
+        model, ranks, config.parallel.shard, bf16_params=config.parallel.bf16_params
+    )
     standing.on_wait = partial(ranks.beats.phase, "all-reduce")
     return TrainContext(
         run,

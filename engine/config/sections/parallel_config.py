@@ -20,6 +20,11 @@ class ParallelConfig(Section):
         description="none: each rank holds the model; all: it is divided among the ranks; "
         "a number: among groups of so many ranks",
     )
+    bf16_params: bool = Field(
+        False,
+        description="Where the model is divided, gather parameters as bf16; gradients are still "
+        "summed, and weights kept, in fp32",
+    )
     restarts: int = Field(
         0, ge=0, le=1000, description="Restarts from the last checkpoint after a rank has crashed"
     )

@@ -69,6 +69,7 @@ train.recompute           recomputation
 train.threads             CPU threads
 parallel.ranks            ranks                 processes
 parallel.shard            shard the model
+parallel.bf16_params      bf16 parameters
 parallel.restarts         restarts
 parallel.timeout_s        wait for a rank       s
 train.on_nonfinite        on NaN or Inf

@@ -121,7 +121,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     train_on(1, [*jobs(folder, "alone", tuple(STAGES)), steady, unlucky[0]], folder)
     train_on(4, [*divided(4), moved(2) | {"parallel.shard": "all"}], folder)
-    train_on(2, [*divided(2), moved(3), *unlucky[1:]], folder)
+    low = settings(folder, name="bf16", **{"parallel.shard": "all", "parallel.bf16_params": True})
+    train_on(2, [*divided(2), moved(3), *unlucky[1:], low], folder)
     train_on(1, [moved(4)], folder)
     return folder
 
@@ -170,11 +171,21 @@ def test_a_step_that_is_not_finite_on_one_rank_is_left_out_by_all(trained: Path)
     assert losses[3] == pytest.approx(curve(RunDir(trained / "lucky"))[3], abs=0.5)
 
 
+@pytest.mark.slow
+def test_parameters_can_be_gathered_in_bf16(trained: Path) -> None:
+    exact, low = curve(RunDir(trained / "lucky")), curve(RunDir(trained / "bf16"))
+    assert [*low.values()] == pytest.approx([*exact.values()], abs=0.05)
+    assert low != exact
+    _, weights, _ = load(trained / "bf16/checkpoints/step-000000004", torch.device("cpu"))
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[RunDir, list[Forked]]]:
-    """A long run on two ranks, which wait for one another for two seconds only."""
+    """A long run of a model divided in two; the ranks wait two seconds at most for one another."""
     wanted = {"train.steps": 10**6, "log.probe_every": 0, "log.val_every": 0}
-    job = settings(tmp_path, name="pair", **wanted, **{"parallel.timeout_s": 2})
+    shared = {"parallel.timeout_s": 2, "parallel.shard": "all"}
+    job = settings(tmp_path, name="pair", **wanted, **shared)
     (tmp_path / "jobs.json").write_text(json.dumps([job]))
     script = ROOT / "tests/support/rank_jobs.py"
     group = start_ranks(2, script, [str(tmp_path / "jobs.json")], tmp_path)
