@@ -18,9 +18,12 @@ from repository import ROOT
 from small_runs import SMALLEST, SOURCES, curve, lines, write_chats
 
 from lmm_tui.engine.checkpoints.checkpoint import load
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.rank_records import OUT_OF_MEMORY, read_supervisor
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs.detached import start
 
 STEPS = 4
 CHAT: dict[str, Any] = {"data.seq_len": 64}
@@ -182,6 +185,26 @@ def test_parameters_can_be_gathered_in_bf16(trained: Path) -> None:
     assert low != exact
     _, weights, _ = load(trained / "bf16/checkpoints/step-000000004", torch.device("cpu"))
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_a_group_goes_on_after_a_kill_and_after_a_lack_of_memory(
+    trained: Path, tmp_path: Path
+) -> None:
+    changed = {"own.fault": "twice", "parallel.ranks": 2, "parallel.restarts": 2}
+    every = {"log.checkpoint_every": 1, "data.cache_dir": str(trained / "cache")}
+    config = resolve(assignments=settings(tmp_path, name="twice", **UNLUCKY, **changed, **every))
+    begun = start(config)
+    assert begun.process.wait() == 0, [*begun.run.ranks.rglob("*.log")]
+    supervised = read_supervisor(begun.run.supervisor_file)
+    assert supervised is not None
+    assert {end.code for end in supervised.rank_ends if end.rank == 1} == {-9, OUT_OF_MEMORY}
+    lucky, twice = curve(RunDir(trained / "lucky")), curve(begun.run)
+    assert [*twice.values()] == pytest.approx([*lucky.values()], abs=1e-6)
+    state, _, _ = load(begun.run.checkpoints / "step-000000004", torch.device("cpu"))
+    assert state.parts == 2
+    told = [event["message"] for event in lines(begun.run.events)]
+    assert any("rank 1" in text and "SIGKILL" in text for text in told)
 
 
 @pytest.fixture
