@@ -29,11 +29,14 @@ class Recorder:
 
 def test_all_is_decided_before_any_of_it_is_done() -> None:
     said: list[str] = []
-    Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]).work_off(
-        Signals(), False, lambda: False
-    )
+    work_off(Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]))
     first = ["a?", "b?", "c?", "a 1", "b 2"]
     assert said == [*first, "a?", "b?", "c?", "b 1", "a?", "b?", "c?"]
+
+
+def work_off(agenda: Agenda) -> None:
+    """As a rank that is alone, and not paused."""
+    agenda.work_off(Signals(), False, lambda: False)
 
 
 def looked(step: int, **intervals: int) -> Any:
@@ -59,8 +62,8 @@ def test_a_validation_is_due_once_at_its_steps(intervals: dict[str, int], steps:
     live: Any = SimpleNamespace(validate=lambda: done.append(context.step))
     agenda = Agenda([Validation(context, live)])
     for context.step in range(10):
-        agenda.work_off()
-        agenda.work_off()
+        work_off(agenda)
+        work_off(agenda)
     assert done == steps
 
 
@@ -77,7 +80,7 @@ def test_a_probe_is_announced_before_its_step() -> None:
     probing = Probing(context)
     agenda, probed = Agenda([probing]), []
     for context.step in range(12):
-        agenda.work_off()
+        work_off(agenda)
         if probing.is_on:
             probed.append(context.step + 1)
     assert probed == [5, 10]
