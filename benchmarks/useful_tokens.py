@@ -32,7 +32,7 @@ from lmm_tui.data.chat.template import render
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.model.decoder import Decoder
-from lmm_tui.engine.model.loss import IGNORE
+from lmm_tui.engine.model.layout import IGNORE
 from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage

@@ -7,6 +7,7 @@ its ids are the same for every text. They are compared with those of `tokenizers
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -26,15 +27,15 @@ _Ids = tuple[NDArray[np.uint32], NDArray[np.int64]]
 # Its own threads share the work unevenly; those that call it are counted here. Read once.
 os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")
 
-_forked = False
+_threads_lost = False
 
 
 def _after_fork() -> None:
-    global _forked  # noqa: PLW0603
-    _forked = True
+    global _threads_lost  # noqa: PLW0603
+    _threads_lost = "fastokens" in sys.modules
 
 
-# A forked child has none of the threads that fastokens would wait for.
+# A child has none of the threads that fastokens made before the fork and would wait for.
 os.register_at_fork(after_in_child=_after_fork)
 
 
@@ -50,7 +51,7 @@ class DocumentEncoder:
         """
         self._tokenizer = tokenizer
         self._threads = min(threads or usable_cpus(), usable_cpus())
-        self._fast = _load(tokenizer) if fast and not _forked else None
+        self._fast = _load(tokenizer) if fast and not _threads_lost else None
         self._batches = 0
 
     @property

@@ -43,10 +43,11 @@ class SteadyCollection:
 
 
 if __name__ == "__main__":
+    was_enabled = gc.isenabled()
     steady = SteadyCollection(controlled=True)
     with steady.training():
         print("collected by itself:", gc.isenabled())
         steady.step(EVERY)
         assert not gc.isenabled()
-    assert gc.isenabled()
+    assert gc.isenabled() == was_enabled
     print("=== 自测通过 ===")

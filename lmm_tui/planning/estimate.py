@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.number_format import count
+from lmm_tui.planning.process_memory import beside_tensors
 
 _MOMENTS = {"adamw": 2, "muon": 1}
 """Moments of each weight."""
@@ -30,7 +31,8 @@ class Estimate:
     corpus_tokens: int | None
     """Approximate tokens in the training data; None if the data is not known."""
     memory: int
-    """Weights, gradients, optimiser state and activations."""
+    """Of a card: weights, gradients, optimiser state and activations. On a CPU all that the
+    process takes."""
     checkpoint: int
     checkpoints: int
     """Checkpoints on disk at the end."""
@@ -47,12 +49,14 @@ def estimate(
     corpus_bytes: int | None = None,
     vocab_size: int | None = None,
     half_precision: bool = False,
+    on_card: bool = False,
     shape: ModelShape | None = None,
 ) -> Estimate:
     """Estimate the cost of `config`; raises ConfigError if it does not describe a valid model.
 
     `corpus_bytes` is the size of the text, `vocab_size` that of a given tokenizer,
-    `half_precision` whether products are in 16 bits, `shape` that of weights from elsewhere.
+    `half_precision` whether products are in 16 bits, `on_card` whether tensors are in the memory
+    of a GPU, `shape` that of weights from elsewhere.
     """
     shape = shape or config.model.shape(vocab_size)
     train, data, log = config.train, config.data, config.log
@@ -67,19 +71,20 @@ def estimate(
     # The last step is always saved, whether it is due then or not.
     every = log.checkpoint_interval(steps or 1)
     saved = math.ceil((steps or 1) / every) if every else 1
+    tensors = shape.training_bytes(
+        train.batch_size,
+        data.seq_len,
+        half_precision=half_precision,
+        optimizer_values=moments,
+        accumulates=train.grad_accum > 1,
+    )
     return Estimate(
         shape=shape,
         steps=steps,
         tokens_per_step=config.tokens_per_step,
         total_tokens=total_tokens,
         corpus_tokens=corpus_tokens,
-        memory=shape.training_bytes(
-            train.batch_size,
-            data.seq_len,
-            half_precision=half_precision,
-            optimizer_values=moments,
-            accumulates=train.grad_accum > 1,
-        ),
+        memory=tensors if on_card else tensors + beside_tensors(tensors),
         checkpoint=shape.parameters * 4 * (1 + moments),
         checkpoints=min(log.keep, saved),
         flops=shape.flops_per_token(data.seq_len) * total_tokens,

@@ -150,6 +150,7 @@ _CATEGORIES = {
     "activations": lambda: tr("activations"),
     "loss": lambda: tr("loss"),
     "temporary": lambda: tr("temporary"),
+    "process": lambda: tr("process"),
 }
 
 

@@ -21,7 +21,8 @@ main()
 
 
 def simulated_memory(config: RunConfig) -> int:
-    """Bytes that a rank allocates at most in a step. Blocks for seconds; raises WorkerError."""
+    """Bytes that a rank takes at most in a step: of a card those of its tensors, on a CPU all of
+    its process. Blocks for seconds; raises WorkerError."""
     return int(json.loads(run_program(_PROGRAM, [], stdin=to_toml(config)))["memory"])
 
 
@@ -40,6 +41,7 @@ def _answer(config: RunConfig) -> dict[str, Any]:
     from lmm_tui.engine import device as devices
     from lmm_tui.engine.simulation.simulated_step import Setup, simulate
     from lmm_tui.planning.planned_shape import beside_shapes, planned_shape
+    from lmm_tui.planning.process_memory import beside_tensors
 
     device = devices.resolve_device(config.device)
     planned = planned_shape(config)
@@ -56,7 +58,8 @@ def _answer(config: RunConfig) -> dict[str, Any]:
             recompute=config.train.recompute == "layers",
         )
     )
-    return {"memory": found.total, "peak": found.peak, "moment": found.moment}
+    process = beside_tensors(found.total) if device.type == "cpu" else 0
+    return {"memory": found.total + process}
 
 
 if __name__ == "__main__":

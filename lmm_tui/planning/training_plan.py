@@ -20,6 +20,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.planning.assumed_speed import Utilisation, assumed
 from lmm_tui.planning.estimate import estimate
+from lmm_tui.planning.process_memory import beside_tensors
 
 if TYPE_CHECKING:
     from lmm_tui.engine.simulation.simulated_step import StepMemory
@@ -120,7 +121,7 @@ class StepLayout:
     sending_limits: bool
     """Whether the links take longer than the computation."""
     room: int
-    """Bytes of the card for tensors."""
+    """Bytes of the card for tensors, or of the machine for the process of a rank."""
 
     @property
     def memory(self) -> int:
@@ -258,18 +259,22 @@ class Planner:
         tokens = asked.rows * asked.config.data.seq_len
         flops = asked.shape.flops_per_token(asked.config.data.seq_len) * tokens / asked.ranks
         computing = flops * (_RECOMPUTED if recompute else 1) / used.flops(card, precision)
+        peak = dict(memory.peak)
+        if card.kind == "cpu":
+            peak["process"] = beside_tensors(memory.total)
         sending = memory.sent / (card.link_gb_s * 1e9)
         return StepLayout(
             shard,
             recompute,
             batch_size,
             count,
-            memory.peak,
+            peak,
             memory.moment,
             memory.sent,
             max(computing, sending),
             sending > computing,
-            card.memory - (0 if card.kind == "cpu" else _LIBRARIES),
+            # Ranks on a CPU share its memory.
+            card.memory // asked.ranks if card.kind == "cpu" else card.memory - _LIBRARIES,
         )
 
     def _simulated(

@@ -86,7 +86,7 @@ class MachineSlots:
         slots = self._for_ranks(ranks)
         # Of a GPU each rank has its own; processors share their memory.
         on_cpu = slots[0].threads is not None
-        needed = estimate(config).memory * (ranks if on_cpu else 1)
+        needed = estimate(config, on_card=not on_cpu).memory * (ranks if on_cpu else 1)
         with self._table() as table:
             for slot in dict.fromkeys(slots):
                 total = self._memory.get(slot.device, self._memory["cpu"])

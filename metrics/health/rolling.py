@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -45,7 +43,8 @@ class Window:
     Numbers are cut into stretches of `size`, counted from the first. A window is the end of a whole
     stretch and the start of the next: two sums that are only ever added to, so no rounding errors
     pile up and a huge number affects only the windows that hold it. Squares are of the differences
-    to the median of the stretch before, so that little cancels in the variance.
+    to the mean of either part, added number by number (Welford 1962) and joined by the distance of
+    the two means (Chan, Golub and LeVeque 1979): nothing cancels in the variance.
     """
 
     def __init__(self, size: int) -> None:
@@ -57,9 +56,9 @@ class Window:
         """The last whole stretch."""
         self.begun: list[float] = []
         """The stretch after it, from one number on to a whole one."""
-        self._centre = self._sum = self._squares = 0.0
+        self._sum = self._squares = 0.0
         self._ends = self._square_ends = [0.0] * (size + 1)
-        """Sums of the whole stretch from each position on."""
+        """Sums of the whole stretch from each position on, and of the squares."""
 
     def add(self, x: Column) -> Statistics:
         """Add numbers; the statistics with each of them."""
@@ -69,12 +68,11 @@ class Window:
             x = min(max(x, -LARGEST), LARGEST)
         if len(self.begun) == self.size:
             self._begin(self.begun, [])
-        elif not self.count:
-            self._centre = x
+        known = len(self.begun)
+        away = x - self._sum / max(known, 1)
         self.begun.append(x)
         self._sum += x
-        away = x - self._centre
-        self._squares += away * away
+        self._squares += away * (x - self._sum / (known + 1))
         if self.count < self.size:
             self.count += 1
         self.mean = (self._ends[len(self.begun)] + self._sum) / self.count
@@ -89,9 +87,12 @@ class Window:
         """NaN before the first number."""
         if not self.count:
             return math.nan
-        squares = self._square_ends[len(self.begun)] + self._squares
-        shift = self.mean - self._centre
-        return math.sqrt(max(squares / self.count - shift * shift, 0.0))
+        begun = len(self.begun)
+        ended = self.count - begun
+        apart = self._sum / max(begun, 1) - self._ends[begun] / max(ended, 1)
+        squares = self._square_ends[begun] + self._squares
+        squares += apart * apart * (begun * ended / self.count)
+        return math.sqrt(max(squares / self.count, 0.0))
 
     def _add_many(self, x: Floats) -> Statistics:
         columns = _WindowColumns(self, x, included=1)
@@ -101,8 +102,6 @@ class Window:
             begun = (total - 1) % self.size + 1
             self._begin(last[-begun - self.size : -begun], last[-begun:])
         else:
-            if not self.count:
-                self._centre = last[0]
             self._set_begun(last)
         self.count = min(self.count + len(x), self.size)
         self.mean = float(columns.mean[-1])
@@ -110,27 +109,33 @@ class Window:
 
     def _begin(self, whole: list[float], begun: list[float]) -> None:
         self.whole = whole
-        self._centre = sorted(whole)[self.size // 2]
-        self._ends = _ends(whole)
-        self._square_ends = _ends([(x - self._centre) * (x - self._centre) for x in whole])
+        backwards = np.array(whole)[::-1]
+        sums = _sums(backwards)
+        squares = _squares(backwards, sums)
+        self._ends = [*sums[::-1].tolist(), 0.0]
+        self._square_ends = [*squares[::-1].tolist(), 0.0]
         self._set_begun(begun)
 
     def _set_begun(self, begun: list[float]) -> None:
         self.begun = begun
-        self._sum = _total(begun)
-        self._squares = _total((x - self._centre) * (x - self._centre) for x in begun)
+        numbers = np.array(begun)
+        sums = _sums(numbers)
+        self._sum = float(sums[-1]) if begun else 0.0
+        self._squares = float(_squares(numbers, sums)[-1]) if begun else 0.0
 
 
-def _total(numbers: Iterable[float]) -> float:
-    """Added one after the other, as numpy's `accumulate` does; Python's `sum` compensates."""
-    total = 0.0
-    for number in numbers:
-        total += number
-    return total
+def _sums(x: Floats) -> Floats:
+    """Of the numbers up to each, along the last axis."""
+    sums: Floats = np.add.accumulate(x, axis=-1)
+    return sums
 
 
-def _ends(stretch: list[float]) -> list[float]:
-    return [*[*accumulate(reversed(stretch))][::-1], 0.0]
+def _squares(x: Floats, sums: Floats) -> Floats:
+    """Of the differences of the numbers up to each to their mean, along the last axis."""
+    means = sums / np.arange(1, x.shape[-1] + 1)
+    squares: Floats = x - means
+    squares[..., 1:] *= x[..., 1:] - means[..., :-1]
+    return np.add.accumulate(squares, axis=-1, out=squares)
 
 
 class _WindowColumns:
@@ -148,30 +153,34 @@ class _WindowColumns:
         self.count = np.minimum(window.count + included + np.arange(len(x)), window.size)
 
     @cached_property
+    def _start_sums(self) -> Floats:
+        return _sums(self._square)
+
+    @cached_property
+    def _end_sums(self) -> Floats:
+        return _sums(self._square[:-1, ::-1])
+
+    @cached_property
     def mean(self) -> Floats:
+        sums = self._start_sums.copy()
+        sums[1:, :-1] += self._end_sums[:, -2::-1]
         with np.errstate(invalid="ignore"):  # 0 / 0 before the first number.
-            mean: Floats = self._sums(self._square, self._square) / self.count
+            mean: Floats = self._at_rows(sums.ravel()) / self.count
         return mean
 
     @cached_property
     def deviation(self) -> Floats:
-        middle = self._square.shape[1] // 2
-        medians = np.partition(self._square[:-1], middle, axis=1)[:, middle]
-        centres = np.append(self._square[0, 0], medians)[:, None]
-        starts = self._square - centres
-        ends = self._square[:-1] - centres[1:]
-        squares = self._sums(starts * starts, ends * ends)
+        size = self._square.shape[1]
+        begun = np.arange(1, size)
+        squares = _squares(self._square, self._start_sums)
+        squares[1:, :-1] += _squares(self._square[:-1, ::-1], self._end_sums)[:, -2::-1]
+        apart = self._start_sums[1:, :-1] / begun
+        apart -= self._end_sums[:, -2::-1] / (size - begun)
+        apart *= apart
+        apart *= begun * (size - begun) / size
+        squares[1:, :-1] += apart
         with np.errstate(invalid="ignore"):
-            shift = self.mean - self._at_rows(np.repeat(centres, self._square.shape[1]))
-            return np.sqrt(np.maximum(squares / self.count - shift * shift, 0.0))
-
-    def _sums(self, starts: Floats, ends: Floats) -> Floats:
-        """Of each window: the start of its last stretch and the end of the one before."""
-        sums = np.add.accumulate(starts, axis=1)
-        # The last row of `ends` has no stretch after it.
-        from_each_on = np.add.accumulate(ends[: len(sums) - 1, ::-1], axis=1)[:, ::-1]
-        sums[1:, :-1] += from_each_on[:, 1:]
-        return self._at_rows(sums.ravel())
+            return np.sqrt(np.maximum(self._at_rows(squares.ravel()) / self.count, 0.0))
 
     def _at_rows(self, flat: Floats) -> Floats:
         if self._first < 0:

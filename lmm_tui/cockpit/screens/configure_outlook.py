@@ -108,13 +108,15 @@ class KnownFacts:
         """Raises ConfigError where the numbers make no model."""
         facts = self.data or DataFacts()
         precision: str = config.train.precision
-        if precision == "auto" and (device := self.device(config)):
+        device = self.device(config)
+        if precision == "auto" and device is not None:
             precision = device.precision
         return estimate(
             config,
             corpus_bytes=facts.bytes,
             vocab_size=facts.vocab_size,
             half_precision=precision in ("bf16", "fp16"),
+            on_card=device is not None and device.name != "cpu",
         )
 
     def outlook(self, config: RunConfig) -> Outlook:

@@ -100,5 +100,6 @@ def test_a_model_that_is_only_read_takes_its_weights():
 def test_the_first_answer_of_the_form_is_within_15_percent(preset, device, precision):
     config = resolve(assignments={"model.preset": preset, "train.grad_accum": 2})
     counted = simulate(Setup(config, config.model.shape(), precision, device=device)).total
-    first = estimate(config, half_precision=precision == "bf16").memory
+    # The tensors alone: what a process takes beside them is another test's.
+    first = estimate(config, half_precision=precision == "bf16", on_card=True).memory
     assert first == pytest.approx(counted, rel=0.15)

@@ -246,7 +246,7 @@ def test_a_loss_that_is_not_a_number_raises_one_alert_and_is_logged_as_such(
     small: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        PretrainStage, "loss", lambda *_: (torch.tensor(float("nan"), requires_grad=True), {})
+        PretrainStage, "loss", lambda *_, **__: (torch.tensor(float("nan"), requires_grad=True), {})
     )
     host = train(small(train__steps=3, log__val_every=0, log__probe_every=0))
     assert set(curve(host.run_dir).values()) == {"NaN"}
@@ -266,7 +266,7 @@ def test_a_validation_that_is_not_a_number_ends_no_run(
     small: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        PretrainStage, "loss", lambda *_: (torch.tensor(float("nan"), requires_grad=True), {})
+        PretrainStage, "loss", lambda *_, **__: (torch.tensor(float("nan"), requires_grad=True), {})
     )
     host = train(small(train__steps=3, log__val_every=2, log__probe_every=0))
     assert host.state == "finished"

@@ -52,6 +52,16 @@ def test_the_largest_micro_batch_that_fits_is_taken(simulated):
     assert taken.memory == 60e9
 
 
+def test_on_a_cpu_the_process_counts_and_ranks_share_the_memory(simulated):
+    machine = replace(CARD, kind="cpu")
+    plan = Planner(asked(train__batch_size=16)).plan(machine)
+    # Four sequences of 60 GB would be 81.4 of 85.9.
+    assert (plan.taken.batch_size, plan.taken.peak["process"]) == (2, 0.35e9 + 0.35 * 40e9)
+    assert "process 14.3 GB" in plan_text([plan])
+    two = Planner(asked(ranks=2, train__batch_size=16)).plan(machine)
+    assert {one.room for one in two.layouts} == {machine.memory // 2}
+
+
 def test_the_rows_of_a_step_stay_the_same_on_any_number_of_ranks(simulated):
     wanted = asked(ranks=8, train__batch_size=4, train__grad_accum=6)
     for layout in Planner(wanted).plan(CARD).layouts:
