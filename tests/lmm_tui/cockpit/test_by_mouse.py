@@ -79,7 +79,7 @@ async def test_a_question_is_answered_and_left(path):
         await click(pilot, "esc", last=True)
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         await click(pilot, "? help")
-        await click(pilot, "Move a run that is not")
+        await click(pilot, "Move the marked runs")
         await click(pilot, "Cancel")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
         for row in ("demo", "other"):
