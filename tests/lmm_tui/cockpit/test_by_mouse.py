@@ -86,7 +86,7 @@ async def test_a_question_is_answered_and_left(path):
             await click(pilot, row)
             await click(pilot, "space mark")
         await click(pilot, "D differences")
-        await click(pilot, "esc close")
+        await click(pilot, "esc back")
         await click(pilot, "C compare")
         await click(pilot, "esc back")
         await until(pilot, lambda: isinstance(app.screen, BaseScreen))
