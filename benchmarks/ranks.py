@@ -17,14 +17,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from benchmarks.host_waits import HostWaits
 from benchmarks.measure import QUICK, report, rounds, seconds
 from benchmarks.rank_counts import MOST, counts
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.parallel.beats import Beats
 from lmm_tui.engine.parallel.ranks import ALONE
 from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.rank_records import RankBeat, read_ranks
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.training.loop import Trainer
+from lmm_tui.engine.training.run_host import EngineHost
 
 TITLE = "ranks: waits, collectives, hangs and restarts of a run on two ranks"
 _SETTINGS = {
@@ -44,9 +49,27 @@ _PHASES = 12
 
 def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
+        _wait(Path(folder))
         _count(Path(folder))
         _steer(Path(folder))
     _alone()
+
+
+def _wait(folder: Path) -> None:
+    """Reads of a step in which a GPU's host would wait."""
+    real, found = Trainer._step, HostWaits()
+
+    def step(trainer: Trainer, parts: Any) -> None:
+        if parts.context.step != 2:
+            real(trainer, parts)
+            return
+        with found:
+            real(trainer, parts)
+
+    chosen = _SETTINGS | {"runs_dir": str(folder), "name": "one", "train.steps": 4, "device": "cpu"}
+    with patch.object(Trainer, "_step", step):
+        EngineHost(resolve(assignments=chosen)).run()
+    _limit("host waits a step", found.found.total(), 0)
 
 
 def _count(folder: Path) -> None:
@@ -75,11 +98,12 @@ def _steer(folder: Path) -> None:
         os.kill(hung.pid, signal.SIGCONT)
         _limit("seconds until a rank that hangs has a name", round(named, 1), 5)
         _until(lambda: not _hang(place))
-        before = _step(place)
+        before, killed = _step(place), time.monotonic()
         os.kill(hung.pid, signal.SIGKILL)
         _until(lambda: any(beat.pid != hung.pid for beat in _beats(place)[1:]))
-        back = _until(lambda: place.read_status().state == "running" and _step(place) > before)
-        print(f"  {back:.1f} s until a killed rank's group has passed the step it was at")
+        _until(lambda: _step(place) > before)
+        back = time.monotonic() - killed
+        print(f"  {back:.1f} s from the kill of a rank until its group has passed that step again")
         train.send_signal(signal.SIGTERM)
         train.wait()
     print(f"  ended as {place.read_status().state} at step {place.read_status().step}")

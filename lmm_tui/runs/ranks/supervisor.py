@@ -26,6 +26,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
 from lmm_tui.message import with_parts
+from lmm_tui.runs.end_summary import end_summary
 from lmm_tui.runs.ranks.meeting import Meeting
 from lmm_tui.runs.ranks.node_watch import NodeWatch
 from lmm_tui.runs.ranks.nodes import Nodes, nodes_of
@@ -189,6 +190,9 @@ def run_group(group: Group, store: KeyStore) -> int:
 def _conclude(run: RunDir, file: SupervisorFile, state: str, refused: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    if file.writes and run.metrics.is_file():
+        # Into its log, as the engine of a run of one process does.
+        print(end_summary(run), flush=True)
     if state == "stopped" and run.read_status().state not in ("stopped", "finished"):
         file.conclude(state)
         return TERMINATED

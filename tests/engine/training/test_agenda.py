@@ -12,6 +12,11 @@ from lmm_tui.engine.training.schedules import Probing, Sampling, Validation
 from lmm_tui.engine.training.step_sums import Signals
 
 
+def work_off(agenda: Agenda) -> None:
+    """As a run of one process does."""
+    agenda.work_off(Signals(), False, lambda: False)
+
+
 class Recorder:
     is_for_leader = True
 
@@ -29,9 +34,7 @@ class Recorder:
 
 def test_all_is_decided_before_any_of_it_is_done() -> None:
     said: list[str] = []
-    Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]).work_off(
-        Signals(), False, lambda: False
-    )
+    work_off(Agenda([Recorder("a", said), Recorder("b", said, 2), Recorder("c", said, 0)]))
     first = ["a?", "b?", "c?", "a 1", "b 2"]
     assert said == [*first, "a?", "b?", "c?", "b 1", "a?", "b?", "c?"]
 
@@ -59,8 +62,8 @@ def test_a_validation_is_due_once_at_its_steps(intervals: dict[str, int], steps:
     live: Any = SimpleNamespace(validate=lambda: done.append(context.step))
     agenda = Agenda([Validation(context, live)])
     for context.step in range(10):
-        agenda.work_off()
-        agenda.work_off()
+        work_off(agenda)
+        work_off(agenda)
     assert done == steps
 
 
@@ -77,7 +80,39 @@ def test_a_probe_is_announced_before_its_step() -> None:
     probing = Probing(context)
     agenda, probed = Agenda([probing]), []
     for context.step in range(12):
-        agenda.work_off()
+        work_off(agenda)
         if probing.is_on:
             probed.append(context.step + 1)
     assert probed == [5, 10]
+
+
+class Box:
+    """The two sides of a group of two ranks, of which one waits for what the other says."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def rank(self, number: int) -> Any:
+        def tell(value: Any) -> Any:
+            if number == 0:
+                self.said.append(value)
+                return value
+            return self.said.pop(0)
+
+        return SimpleNamespace(is_alone=False, leads=number == 0, tell=tell)
+
+
+def test_what_the_leader_decides_is_announced_first_and_done_by_all() -> None:
+    box, said = Box(), [list[str](), list[str]()]
+    agendas = [
+        Agenda([Recorder("a", said[number], 1 - number)], box.rank(number)) for number in (0, 1)
+    ]
+    signals = [Signals(), Signals()]
+    for agenda, signal in zip(agendas, signals, strict=True):
+        agenda.work_off(signal, False, lambda: False)
+    assert [signal.asks for signal in signals] == [True, False]
+    assert said == [["a?"], []]
+    for agenda, signal in zip(agendas, signals, strict=True):
+        agenda.work_off(signal, True, lambda: False)
+    assert said[0][-2:] == ["a 1", "a?"] and said[1] == ["a 1"]
+    assert not signals[0].asks and not box.said
