@@ -24,7 +24,7 @@ from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations
+from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations, pair_texts
 from lmm_tui.engine.stages.preference_loss import (
     REFERENCE_FREE,
     Rewards,
@@ -52,6 +52,9 @@ class DpoStage(PreferenceStage):
 
     def conversations(self, row: Pair) -> Iterator[Conversation]:
         return pair_conversations(row)
+
+    def texts(self, row: Pair) -> Iterator[str]:
+        return pair_texts(row)
 
     def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         if self._settings.loss in REFERENCE_FREE:

@@ -81,8 +81,7 @@ class PreferenceStage(ChatStage):
         self._config, self._device, self._progress = config, device, progress
         progress(Message("reading {examples}", examples=self.examples), 0, 0)
         rows = self.read("train")
-        contents = (turn.content for talk in self._talks(rows) for turn in talk.turns)
-        super().__init__(config, contents)
+        super().__init__(config, (text for row in rows for text in self.texts(row)))
         self._train = self._render(rows)
         held_out = self.read("test")
         self._val = self._render(held_out)
@@ -109,6 +108,10 @@ class PreferenceStage(ChatStage):
     @abstractmethod
     def conversations(self, row: Any) -> Iterator[Conversation]:
         """The answers of the examples of a row in turn, each after its prompt."""
+
+    def texts(self, row: Any) -> Iterator[str]:
+        """The contents of a row, each once, that a tokenizer is trained on."""
+        return (turn.content for talk in self.conversations(row) for turn in talk.turns)
 
     def rendered(self, answer: Rendered) -> Rendered:
         """The tokens and labels of an answer, as the loss reads them."""
@@ -267,6 +270,11 @@ def answered(prompt: Sequence[Turn], answer: Sequence[Turn]) -> Conversation:
 def pair_conversations(pair: Pair) -> Iterator[Conversation]:
     """Of the chosen and of the rejected answer."""
     return (answered(pair.prompt, answer) for answer in (pair.chosen, pair.rejected))
+
+
+def pair_texts(pair: Pair) -> Iterator[str]:
+    """The prompt once, then both answers."""
+    return (turn.content for turn in pair.prompt + pair.chosen + pair.rejected)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.answer_batch import AnswerBatch
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations
+from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations, pair_texts
 from lmm_tui.engine.stages.preference_loss import Rewards, reward_loss
 from lmm_tui.metrics.stages.reward import REWARD
 
@@ -49,6 +49,9 @@ class RewardStage(PreferenceStage):
 
     def conversations(self, row: Pair) -> Iterator[Conversation]:
         return pair_conversations(row)
+
+    def texts(self, row: Pair) -> Iterator[str]:
+        return pair_texts(row)
 
     def rendered(self, answer: Rendered) -> Rendered:
         """The one label of an answer stands at its last token, where the reward is read."""

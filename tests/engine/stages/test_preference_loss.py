@@ -107,3 +107,8 @@ def test_losses_without_a_reference_are_trls(kind: FreeKind) -> None:
         strict=True,
     ):
         torch.testing.assert_close(mine, right, atol=1e-5, rtol=1e-5)
+
+
+def test_a_tokenizer_learns_from_the_prompt_of_a_pair_once() -> None:
+    pair = Pair((Turn("user", "2 + 2?"),), (Turn("assistant", "4"),), (Turn("assistant", "5"),))
+    assert [*pair_texts(pair)] == ["2 + 2?", "4", "5"]
