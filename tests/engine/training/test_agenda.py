@@ -39,11 +39,6 @@ def test_all_is_decided_before_any_of_it_is_done() -> None:
     assert said == [*first, "a?", "b?", "c?", "b 1", "a?", "b?", "c?"]
 
 
-def work_off(agenda: Agenda) -> None:
-    """As a rank that is alone, and not paused."""
-    agenda.work_off(Signals(), False, lambda: False)
-
-
 def looked(step: int, **intervals: int) -> Any:
     never = {"val_every": 0, "keep_best": 0, "checkpoint_every": 0}
     config = RunConfig(log=LogConfig(**never | intervals))
