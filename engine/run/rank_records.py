@@ -205,9 +205,13 @@ def write_ranks(path: Path, table: RankTable) -> None:
 
 
 def last_ends(record: SupervisorRecord) -> Sequence[RankEnd]:
-    """Those of the last attempt that ended."""
+    """Those of the last attempt that ended; first the ones that others may have followed.
+
+    A rank whose neighbour is gone ends by an error of its collective, with code 1.
+    """
     ends = record.rank_ends
-    return [end for end in ends if end.attempt == ends[-1].attempt]
+    last = [end for end in ends if end.attempt == ends[-1].attempt]
+    return sorted(last, key=lambda end: end.code == 1)
 
 
 def _signal_name(number: int) -> str:

@@ -121,11 +121,11 @@ sort         o         7   *  sort         Order by the next column; so does a c
 reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
 columns      |         8   *  columns      Choose the columns, settings among them
 branch       Y         8   *  tree         Show a list, groups such as sweeps, or the lineage
-queue        Q         8   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
-write        e         9   *  export       Write the marked runs: report, picture, CSV
-tag          #         10  *  tag          Give the marked runs tags, or take them away
-archive      Z         11  *  archive      Hide the marked runs from the list, or show them again
-note         a         12  *  note         Write a note on this run
+queue        Q         9   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
+write        e         10  *  export       Write the marked runs: report, picture, CSV
+tag          #         11  *  tag          Give the marked runs tags, or take them away
+archive      Z         12  *  archive      Hide the marked runs from the list, or show them again
+note         a         8   *  note         Write a note on this run
 rename       r         13  *  rename       Rename a run that is not live
 resume       R         9   *  resume       Resume an ended run, or show the command; asks first
 delete       d delete  14  *  delete       Move the marked runs to .trash; asks first

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_tui.engine.config.even_shares import refuse_uneven
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.reader import Reader
@@ -41,6 +42,8 @@ def compare(config: RunConfig, counts: Sequence[int], folder: Path) -> list[Diff
 
     Raises ParityError where one does not end well, LmmError where it is refused.
     """
+    for count in counts:
+        refuse_uneven(config, count)
     curves: list[dict[int, float]] = []
     found: list[Difference] = []
     for count in counts:

@@ -1,11 +1,10 @@
 """A run small enough to train in a second, and what it left behind."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import SMALLEST, MakeConfig
+from small_runs import SMALLEST, MakeConfig, write_chats
 
 from lmm_tui.data.builtin import tasks
 from lmm_tui.engine.config.resolve import resolve
@@ -55,21 +54,4 @@ def small(tmp_path: Path, token_cache: Path) -> MakeConfig:
 
 @pytest.fixture
 def chats(tmp_path: Path) -> str:
-    """Conversations, pairs and prompts in one schema each, small enough to render at once."""
-    for name, row in {
-        "chats": lambda a, b: {
-            "messages": [
-                {"role": "user", "content": f"{a} + {b}?"},
-                {"role": "assistant", "content": f"{a + b}"},
-            ]
-        },
-        "pairs": lambda a, b: {
-            "prompt": f"{a} + {b}?",
-            "chosen": str(a + b),
-            "rejected": f"no {a + b}",
-        },
-        "prompts": lambda a, b: {"prompt": f"{a} + {b}?", "answer": a + b},
-    }.items():
-        rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    return str(tmp_path)
+    return write_chats(tmp_path)

@@ -23,7 +23,28 @@ SMALLEST: dict[str, Any] = {
 """Settings of the model and the data of a run that takes a second."""
 
 
-_SOURCES = {
+def write_chats(folder: Path) -> str:
+    """Conversations, pairs and prompts in one schema each, small enough to render at once."""
+    for name, row in {
+        "chats": lambda a, b: {
+            "messages": [
+                {"role": "user", "content": f"{a} + {b}?"},
+                {"role": "assistant", "content": f"{a + b}"},
+            ]
+        },
+        "pairs": lambda a, b: {
+            "prompt": f"{a} + {b}?",
+            "chosen": str(a + b),
+            "rejected": f"no {a + b}",
+        },
+        "prompts": lambda a, b: {"prompt": f"{a} + {b}?", "answer": a + b},
+    }.items():
+        rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return str(folder)
+
+
+SOURCES = {
     "sft": "chats",
     "dpo": "pairs",
     "kto": "pairs",
@@ -57,7 +78,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
 
 
 def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:
-    source = _SOURCES[stage]
+    source = SOURCES[stage]
     if stage == "grpo":
         changes = {"grpo__group": 4, "grpo__max_tokens": 8} | changes
     return small(stage=stage, data__source=f"{chats}/{source}.jsonl", data__seq_len=64, **changes)

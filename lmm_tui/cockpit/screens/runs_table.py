@@ -41,15 +41,15 @@ _KNOWN = {
         TableColumn("tag", mark("tags"), 10, rank=9),
         TableColumn("model", mark("model"), 8, rank=9),
         TableColumn("parameters", mark("parameters"), 10, right=True, rank=9),
-        TableColumn("step", mark("step"), 13, right=True, rank=2),
+        TableColumn("step", mark("step"), 13, right=True, rank=1),
         TableColumn("tokens", mark("tokens"), 7, right=True, rank=6),
-        TableColumn("loss", mark("loss"), 8, right=True),
+        TableColumn("loss", mark("loss"), 8, right=True, rank=3),
         TableColumn("val", mark("val"), 7, right=True, rank=4),
-        TableColumn("best", mark("best val"), 8, right=True, rank=1),
+        TableColumn("best", mark("best val"), 8, right=True, rank=2),
         TableColumn("best_step", mark("best at"), 8, right=True, rank=5),
-        TableColumn("curve", mark("curve"), CURVE_POINTS, rank=3),
+        TableColumn("curve", mark("curve"), CURVE_POINTS, rank=4),
         TableColumn("speed", "tok/s", 6, right=True, rank=7),
-        TableColumn("seconds", mark("time"), 10, right=True, rank=7),
+        TableColumn("seconds", mark("time"), 11, right=True, rank=7),
         TableColumn("started", mark("age"), 12, right=True, rank=4),
         TableColumn("device", mark("device"), 8, rank=9),
         TableColumn("host", mark("host"), 10, rank=9),
@@ -58,6 +58,8 @@ _KNOWN = {
     )
 }
 _SETTING_RANK = 5
+_LOG_RANK = 12
+"""What is logged and kept changes no result: the first to be left out."""
 _WIDEST_SETTING = 14
 _READ_FOR_WIDTH = 200
 """Rows that are measured for the width of a column without one of its own."""
@@ -107,7 +109,8 @@ def _column(name: str, columns: RunColumns, runs: Sequence[ListedRun]) -> TableC
     texts = [columns.text(run, name) for run in runs[:_READ_FOR_WIDTH]]
     width = min(max(map(cell_len, [title, *texts])), _WIDEST_SETTING)
     numeric = any(type(value) in (int, float) for value in values)
-    return TableColumn(name, title, width, right=numeric, rank=_SETTING_RANK)
+    rank = _LOG_RANK if name.startswith("log.") else _SETTING_RANK
+    return TableColumn(name, title, width, right=numeric, rank=rank)
 
 
 def _cell(run: ListedRun, name: str, columns: RunColumns) -> str | Part:

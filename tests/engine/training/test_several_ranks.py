@@ -15,15 +15,18 @@ import torch
 from forked import Forked
 from rank_groups import start_ranks, train_on
 from repository import ROOT
-from small_runs import SMALLEST, curve, lines
+from small_runs import SMALLEST, SOURCES, curve, lines, write_chats
 
 from lmm_tui.engine.checkpoints.checkpoint import load
+from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.run.control_client import send
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.engine.run.rank_records import OUT_OF_MEMORY, read_supervisor
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.runs.detached import start
 
 STEPS = 4
-CHAT: dict[str, Any] = {"data.seq_len": 96}
+CHAT: dict[str, Any] = {"data.seq_len": 64}
 GRPO = CHAT | {"stage": "grpo", "grpo.group": 2, "grpo.max_tokens": 6}
 STAGES: dict[str, dict[str, Any]] = {
     "pretrain": {},
@@ -38,7 +41,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "grpo": GRPO,
     "rloo": GRPO | {"grpo.loss": "rloo", "grpo.beta": 0.05},
     "grpo-again": GRPO | {"grpo.updates": 2, "grpo.beta": 0.05},
-    "distill": {"stage": "distill", "distill.teacher": "teacher"},
+    "distill": CHAT | {"stage": "distill", "distill.data": "chat"},
 }
 OWN = ("time", "train/tokens_per_s", "train/steps_per_s", "train/mfu")
 """Numbers of a row that are of the machine."""
@@ -66,13 +69,16 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
 
 def jobs(folder: Path, way: str, stages: Sequence[str], **more: Any) -> list[dict[str, Any]]:
     """The runs of some stages, to be trained in one way."""
-    teacher = {"distill.teacher": str(folder / "pretrain-alone")}
-    return [
-        settings(folder, **STAGES[stage], **more)
-        | {"name": f"{stage}-{way}"}
-        | (teacher if stage == "distill" else {})
-        for stage in stages
-    ]
+
+    def own(stage: str) -> dict[str, Any]:
+        chosen = STAGES[stage] | {"name": f"{stage}-{way}"}
+        if stage == "distill":
+            chosen |= {"distill.teacher": str(folder / "pretrain-alone")}
+        if kind := chosen.get("stage"):
+            chosen |= {"data.source": str(folder / f"{SOURCES[kind]}.jsonl")}
+        return chosen
+
+    return [settings(folder, **own(stage), **more) for stage in stages]
 
 
 def numbers(run: Path) -> dict[tuple[int, str], float]:
@@ -105,6 +111,7 @@ CONSTANT = {"optim.schedule": "constant", "optim.warmup_steps": 0}
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of each way; one that was moved from four ranks to two and to one; unlucky ones."""
     folder = tmp_path_factory.mktemp("ranks")
+    write_chats(folder)
 
     def moved(steps: int) -> dict[str, Any]:
         return settings(folder, name="moved", **CONSTANT, **{"train.steps": steps})
@@ -180,11 +187,31 @@ def test_parameters_can_be_gathered_in_bf16(trained: Path) -> None:
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
+@pytest.mark.slow
+def test_a_group_goes_on_after_a_kill_and_after_a_lack_of_memory(
+    trained: Path, tmp_path: Path
+) -> None:
+    changed = {"own.fault": "twice", "parallel.ranks": 2, "parallel.restarts": 2}
+    every = {"log.checkpoint_every": 1, "data.cache_dir": str(trained / "cache")}
+    config = resolve(assignments=settings(tmp_path, name="twice", **UNLUCKY, **changed, **every))
+    begun = start(config)
+    assert begun.process.wait() == 0, [*begun.run.ranks.rglob("*.log")]
+    supervised = read_supervisor(begun.run.supervisor_file)
+    assert supervised is not None
+    assert {end.code for end in supervised.rank_ends if end.rank == 1} == {-9, OUT_OF_MEMORY}
+    lucky, twice = curve(RunDir(trained / "lucky")), curve(begun.run)
+    assert [*twice.values()] == pytest.approx([*lucky.values()], abs=1e-6)
+    state, _, _ = load(begun.run.checkpoints / "step-000000004", torch.device("cpu"))
+    assert state.parts == 2
+    told = [event["message"] for event in lines(begun.run.events)]
+    assert any("rank 1" in text and "SIGKILL" in text for text in told)
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[RunDir, list[Forked]]]:
     """A long run of a model divided in two; the ranks wait two seconds at most for one another."""
     wanted = {"train.steps": 10**6, "log.probe_every": 0, "log.val_every": 0}
-    shared = {"parallel.timeout_s": 2, "parallel.shard": "all"}
+    shared = {"parallel.timeout_s": 2, "parallel.shard": "all"} | CONSTANT
     job = settings(tmp_path, name="pair", **wanted, **shared)
     (tmp_path / "jobs.json").write_text(json.dumps([job]))
     script = ROOT / "tests/support/rank_jobs.py"

@@ -262,7 +262,9 @@ async def test_a_live_change_is_shown_as_such_among_the_differences(tmp_path: Pa
     async with app.run_test(size=(120, 30)) as pilot:
         await until_read(pilot, "second")
         await pilot.press("space", "down", "space", "D")
-        await until_read(pilot, "0.003 -> 0.001 @100")
+        await until_read(pilot, "0.003→0.001")
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        await until_read(pilot, "0.003 → 0.001 @100")
 
 
 async def test_a_run_that_was_away_for_a_moment_comes_back(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ KEYS_BY_SCREEN = (
     (b" 5 c", b"6"),
     (b" 6 log ", b"7"),
     (b" 7 sys", b"8"),
-    (b"built in", b"q"),
+    (b"trains 1,000 steps", b"q"),
 )
 """What shows that a screen is open, and the key to press then."""
 

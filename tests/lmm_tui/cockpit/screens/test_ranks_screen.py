@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_ranks import some_beats, write_group
 from fake_run import FakeRun
-from looking import screen_text, settled, steady_text, until
+from looking import screen_text, settled, steady_text, strips, until
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.parallel.beats import attempt_folder, stacks_file
@@ -118,8 +118,9 @@ async def test_logs_are_one_list_with_the_odd_line_on_top(run):
         await opened(pilot, app)
         await pilot.press("l")
         await until(pilot, lambda: "CUDA error" in screen_text(app))
-        lines = [line for line in screen_text(app).splitlines() if "│" in line]
-        shown = [line.strip("│ ") for line in lines if line.strip("│ ")]
+        page = app.screen.query_one("#ranktext").content_region  # The screen below shows around it.
+        lines = strips(app)[page.y : page.bottom]
+        shown = [line.crop(page.x, page.right).text.strip() for line in lines]
         assert shown[0].startswith("rank 3  CUDA error")
         assert shown[1].startswith("×8  12:00:00 rank 0 is up")
         assert shown[2].startswith("×8  step 1")

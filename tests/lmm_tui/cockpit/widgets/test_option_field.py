@@ -127,7 +127,7 @@ async def test_a_complaint_of_the_screen_stands_until_the_next_edit():
 
 
 async def test_a_yes_or_no_is_chosen_from_words():
-    app = Form(make("train.compile"), make("model.tie_embeddings"))
+    app = Form(make("data.stream"), make("train.compile"))
     async with app.run_test() as pilot:
         plain, optional = app.fields
         assert plain.editor.choices == ("no", "yes")
@@ -136,8 +136,13 @@ async def test_a_yes_or_no_is_chosen_from_words():
         await pilot.press("right")
         assert plain.value is True
         optional.editor.focus()
-        await pilot.press("right")
-        assert optional.value is False
+        for key, value in (("right", False), ("right", True), ("home", None)):
+            await pilot.press(key)
+            assert optional.value is value
+        optional.show(False)
+        optional.reset()
+        await pilot.pause()
+        assert optional.value is None and not optional.changed
 
 
 async def test_control_characters_are_shown_and_not_sent():
