@@ -309,10 +309,11 @@ def _leave_foreign(session: Reader, departure: Departure | None, called: str | N
         reply = session.send("stop")
         print(f"{name}: {clean(translate_message(reply.message))}")
         return 0 if reply.ok else 1
-    if departure is Departure.DETACH and session.view.active:
-        pid = session.view.info.pid
+    if departure is Departure.DETACH:
+        view = session.look()  # The screen's may be of a moment without a heartbeat.
         said = mark("{run} keeps running in process {pid}; `lmm-tui monitor {run}` shows it again")
-        print(tr(said, run=name, pid=pid))
+        ended = f"{name}: {tr(view.state)}"
+        print(tr(said, run=name, pid=view.info.pid) if view.active else ended)
     if departure is None:
         print(tr("the screen crashed; {run} is not affected", run=name), file=sys.stderr)
         return 1
