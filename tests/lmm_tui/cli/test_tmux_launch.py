@@ -67,6 +67,10 @@ class Tmux:
     def screen(self):
         return self._run("capture-pane", "-p")
 
+    def printed(self):
+        """The screen and what went off it: that the pane is dead scrolls it by a line."""
+        return self._run("capture-pane", "-p", "-S", "-")
+
     def wait_for(self, *texts, timeout_s=60.0):
         deadline = time.monotonic() + timeout_s
         while not all(text in self.screen() for text in texts):
@@ -189,7 +193,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     tmux.press("q")
     tmux.wait_for("Detach (training keeps running)")
     tmux.press("d")
-    tmux.wait_for("lmm-tui monitor demo")
+    wait_until(tmux, lambda: "lmm-tui monitor demo" in tmux.printed())
     assert psutil.pid_exists(run.read_info().pid)
     tmux.start()
     tmux.wait_for("1 run", "demo")

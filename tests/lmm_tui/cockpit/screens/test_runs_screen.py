@@ -158,7 +158,7 @@ async def test_the_filter_of_the_command_line_filters_as_one_types(runs):
 
 async def test_the_columns_are_those_that_were_chosen_and_are_kept(runs):
     async with listing(runs, (150, 40)) as (app, pilot):
-        assert " lr " in screen_text(app).splitlines()[1]
+        await until(pilot, lambda: " lr " in screen_text(app).splitlines()[1])
         await pilot.press("vertical_line", "ctrl+u", *"name nonsense", "enter")
         await until_read(pilot, "no column and no setting")
         await pilot.press("ctrl+u", *"name,lr best", "enter")
