@@ -95,14 +95,14 @@ class Beats:
         self._now = (name, now)
         self._changes += 1
 
-    def end_step(self, step: int, waited_s: float | None = None) -> None:
-        """After each step: keep its times. `waited_s` is the time waited for other ranks, by
-        default that spent in the phase all-reduce."""
+    def end_step(self, step: int) -> None:
+        """After each step: keep its times. That spent in the phase all-reduce is the time waited
+        for other ranks."""
         name = self._now[0]
         self.phase(name)
         now, spent = self._now[1], self._spent
         self.step, self.step_s = step, now - self._step_began
-        self.waited_s = spent.get("all-reduce", 0.0) if waited_s is None else waited_s
+        self.waited_s = spent.get("all-reduce", 0.0)
         self.data_s = spent.get("data", 0.0)
         aside = sum(spent.values()) - sum(spent.get(one, 0.0) for one in _OF_A_STEP)
         self._own[self._steps % STEPS] = max(self.step_s - aside - self.waited_s, 0.0)

@@ -9,10 +9,11 @@ decides, and its waits last as long as a pause or a sample may. Without torch.di
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -119,6 +120,16 @@ class Ranks:
             raise failed
         return found  # type: ignore[return-value]
 
+    def in_turn(self, items: Iterable[T]) -> Iterator[tuple[list[T], T]]:
+        """As many items at a time as there are ranks, with that of this rank.
+
+        Each rank gets as many as the others, of the last ones some for nothing: what they do for
+        an item may have collectives.
+        """
+        rest = iter(items)
+        while group := [*islice(rest, self.size)]:
+            yield group, group[min(self.rank, len(group) - 1)]
+
     @contextmanager
     def leader_first(self) -> Iterator[None]:
         """Rank 0 runs the `with` block, then the others: what it puts on the disk is there."""
@@ -151,5 +162,6 @@ ALONE = Ranks()
 
 if __name__ == "__main__":
     print(ALONE, ALONE.tell("decided"), ALONE.gather(3), ALONE.most(4))
+    assert [own for _, own in Ranks(1, 2).in_turn("abc")] == ["b", "c"]
     assert ALONE.leads and ALONE.by_leader(lambda: 5) == 5
     print("=== 自测通过 ===")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -184,9 +183,13 @@ class Stage(ABC):
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """Metrics on validation data by name, empty without such data; called under no_grad."""
 
+    def whole(self, model: LanguageModel) -> AbstractContextManager[LanguageModel]:
+        """All of `model`, which each rank may use by itself in the `with` block."""
+        return nullcontext(model) if self.spread is None else self.spread.whole()
+
     def by_leader(self, model: LanguageModel, do: Callable[[LanguageModel], T]) -> T:
-        """What rank 0 finds out with the whole of `model`, on all ranks."""
-        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+        """What rank 0 finds out with the whole of `model`, on all ranks; the others wait for it."""
+        with self.whole(model) as whole:
             return self.ranks.by_leader(lambda: do(whole))
 
     def prompt_ids(self, text: str) -> list[int]:
@@ -248,12 +251,11 @@ def mean_losses(
     """`val/loss`, and the means of the stage's other sums under `val/`, over `batches`.
 
     Added up in fp64: the same data give the same means to 1e-6, however they are batched. Several
-    ranks share the batches; each reads as many as the others, some of the last ones for nothing.
+    ranks share the batches.
     """
     ranks, totals, weight = stage.ranks, dict[str, float](), 0
-    while group := [*islice(batches, ranks.size)]:
+    for group, batch in ranks.in_turn(batches):
         counts = ranks.rank < len(group)
-        batch = group[ranks.rank if counts else -1]
         loss, sums = model(partial(stage.loss, batch=batch))
         named = {VAL_LOSS: loss} | {f"val/{name.rpartition('/')[2]}": sums[name] for name in sums}
         for name, value in named.items():

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -227,7 +226,7 @@ class GrpoStage(ChatStage):
         """The completions of a round; each rank makes those of its share of the prompts."""
         own = len(prompts) // self.ranks.size
         first = self.ranks.rank * own
-        with nullcontext(model) if self.spread is None else self.spread.whole() as whole:
+        with self.whole(model) as whole:
             found = self._sampler.sample(
                 whole,
                 [self._ids[at] for at in prompts[first : first + own]],
@@ -261,16 +260,13 @@ class GrpoStage(ChatStage):
     ) -> list[Tensor]:
         """Those of each completion's tokens, measured as the steps of the round will."""
         found: list[Tensor] = []
-        batches, ranks = iter(self._batches(rollouts)), self.ranks
         with evaluating(model):
-            # Each rank measures as many as the others, some of the last ones for nothing.
-            while group := [*islice(batches, ranks.size)]:
-                batch = group[min(ranks.rank, len(group) - 1)]
+            for group, batch in self.ranks.in_turn(self._batches(rollouts)):
                 rows = with_oom_retry(
                     lambda: model(partial(self._measure, log_probs=log_probs, batch=batch)),  # noqa: B023
                     partial(self._split_further, batch),
                 )
-                for share in ranks.gather(rows)[: len(group)]:
+                for share in self.ranks.gather(rows)[: len(group)]:
                     found += share
         return [row[: len(ids)].clone() for row, ids in zip(found, rollouts.ids, strict=True)]
 

@@ -159,17 +159,14 @@ class KtoStage(PreferenceStage):
         """The estimated KL divergence in nats, at least 0."""
         if self._settings.loss != "kto":
             return 0.0
-        totals, ranks = [], self.ranks
+        totals: list[float] = []
         with evaluating(self._model):
-            # Each rank measures as many as the others, some of the last ones for nothing.
-            for first in range(0, len(every), ranks.size):
-                group = every[first : first + ranks.size]
-                indices = group[min(ranks.rank, len(group) - 1)]
+            for group, indices in self.ranks.in_turn(every):
                 batch = self.batch(crossed, indices)
                 policy_WxB = self._model(batch.answer_log_probs)
                 assert batch.reference_WxB is not None
                 ratio = float((policy_WxB - batch.reference_WxB).sum())
-                totals += ranks.gather(ratio)[: len(group)]
+                totals += self.ranks.gather(ratio)[: len(group)]
         return max(0.0, math.fsum(totals) / sum(map(len, every)))
 
     def _side(self, answers: AnswerSet, side: Split) -> _Side:

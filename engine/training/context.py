@@ -112,8 +112,7 @@ class TrainContext:
 
     def by_leader(self, do: Callable[[LanguageModel], T]) -> T:
         """What rank 0 finds out with the whole model, on all ranks; the others wait for it."""
-        with self.spread.whole() as model:
-            return self.ranks.by_leader(lambda: do(model))
+        return self.stage.by_leader(self.model, do)
 
     def param_groups(self) -> Iterator[dict[str, Any]]:
         """The parameter groups of all optimisers."""

@@ -134,12 +134,11 @@ class EngineHost:
     def run(self) -> str:
         """Train to the end in this thread; returns `finished`, `stopped` or `failed`."""
         try:
+            from lmm_tui.engine.parallel.ranks import ALONE
             from lmm_tui.engine.training.loop import Trainer
 
-            if self._ranks is None:
-                Trainer(self._run, self._job).run()
-            else:
-                Trainer(self._run, self._ranks.tell(self._job), self._ranks).run()
+            ranks = self._ranks or ALONE
+            Trainer(self._run, ranks.tell(self._job), ranks).run()
         except LmmError as error:
             self.failure = error
             self._fail(str(error), "")
