@@ -54,7 +54,7 @@ def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = G
 def _train_under_supervisor(config: RunConfig, resume: RunDir | None, grace_s: float) -> int:
     from lmm_tui.runs.detached import start
 
-    engine = start(config, resume, grace_s=grace_s)
+    engine = start(config, resume, grace_s=grace_s, summarises=False)
     prints = nodes_of().index == 0
     progress = ProgressPrinter(Reader(engine.run.path), sys.stdout)
     if prints:

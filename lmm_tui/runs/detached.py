@@ -36,7 +36,7 @@ _RANKS_CHILD = "from lmm_tui.runs.ranks.supervisor import serve; serve()"
 _REFUSED = 2
 
 Job = Mapping[str, Any]
-"""`config`, `resume` (a path or None), `retries`, `grace_s`."""
+"""`config`, `resume` (a path or None), `retries`, `grace_s`, `summarises`."""
 
 _NOT_BEGUN = Message("the engine process ended before it began")
 
@@ -58,12 +58,18 @@ class Detached:
 
 
 def start(
-    config: RunConfig, resume: RunDir | None = None, *, retries: int = 0, grace_s: float = GRACE_S
+    config: RunConfig,
+    resume: RunDir | None = None,
+    *,
+    retries: int = 0,
+    grace_s: float = GRACE_S,
+    summarises: bool = True,
 ) -> Detached:
     """Start the engine; returns once it has opened its run directory.
 
     The run is resumed up to `retries` times after a crash; several ranks are restarted as often as
-    their settings say. After SIGTERM there are `grace_s` seconds for a checkpoint. Raises
+    their settings say. After SIGTERM there are `grace_s` seconds for a checkpoint. The end is drawn
+    and summarised there, unless a caller that waits for it does so (`summarises`). Raises
     DetachError with the engine's error if it refused the run.
     """
     job = {
@@ -71,6 +77,7 @@ def start(
         "resume": str(resume.path) if resume else None,
         "retries": retries,
         "grace_s": grace_s,
+        "summarises": summarises,
     }
     several = starts_ranks(config)
     if several and retries:
@@ -206,7 +213,7 @@ def _train(job: Job) -> int:
     host.start()
     while not host.join(1.0):
         pass  # Signal handlers run between two waits, not within one.
-    if host.run_dir.read_status().step:
+    if job["summarises"] and host.run_dir.read_status().step:
         from lmm_tui.runs.end_summary import end_summary
 
         capabilities.print_or_log(end_summary(host.run_dir), host.run_dir.output)

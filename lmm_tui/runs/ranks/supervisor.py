@@ -98,7 +98,11 @@ def supervise(job: Mapping[str, Any]) -> int:
         tuple(job.get("worker", (WORKER,))),
         on_gpus=gpus > 0,
     )
-    return run_group(group, store)
+    code = run_group(group, store)
+    if job.get("summarises", True) and nodes.index == 0 and run.metrics.is_file():
+        # Into its log, as the engine of a run of one process does.
+        print(end_summary(run), flush=True)
+    return code
 
 
 def _quiet_connections() -> None:
@@ -190,9 +194,6 @@ def run_group(group: Group, store: KeyStore) -> int:
 def _conclude(run: RunDir, file: SupervisorFile, state: str, refused: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    if file.writes and run.metrics.is_file():
-        # Into its log, as the engine of a run of one process does.
-        print(end_summary(run), flush=True)
     if state == "stopped" and run.read_status().state not in ("stopped", "finished"):
         file.conclude(state)
         return TERMINATED
