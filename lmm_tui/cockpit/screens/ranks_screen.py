@@ -21,6 +21,7 @@ from lmm_tui.cockpit.widgets.rank_cells import cell_lines
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.rank_records import last_ends
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
@@ -168,7 +169,7 @@ def _heading(group: ListedRanks) -> list[Content]:
         hang = clean(translate_message(group.table.hang))
         lines.append(Content.styled(f"  ! {hang}", "bold $error"))
     elif supervisor is not None and supervisor.ends:
-        last = clean(translate_message(supervisor.rank_ends[-1].sentence))
+        last = clean(translate_message(last_ends(supervisor)[0].sentence))
         lines.append(Content.styled(f"  {tr('last end: {what}', what=last)}", "$warning"))
     return lines
 
