@@ -23,7 +23,7 @@ _FIRST_STEP_S = 30.0
 """The first step compiles kernels and connects the ranks."""
 _SLOW_PHASE_S = 60.0
 _STEPS = 3.0
-_SILENT_S = 3.0
+SILENT_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_hang(beats: Sequence[RankBeat]) -> Hang | None:
 
 def _culprits(beats: Sequence[RankBeat]) -> list[RankBeat]:
     """Those whose process stands, else those that do not wait, else those that are behind."""
-    silent = [beat for beat in beats if beat.silent_s > _SILENT_S]
+    silent = [beat for beat in beats if beat.silent_s > SILENT_S]
     if 0 < len(silent) < len(beats):
         return silent
     working = [beat for beat in beats if beat.phase not in WAITS]
@@ -91,7 +91,7 @@ def _sentence(culprits: list[RankBeat], held: list[RankBeat], seconds: float) ->
             phase=phase,
             seconds=seconds,
         )
-    elif first.silent_s > _SILENT_S:
+    elif first.silent_s > SILENT_S:
         cause = Message(
             "rank {rank} on {node} has not answered for {silent:.0f} s, last seen in {phase}",
             rank=first.rank,

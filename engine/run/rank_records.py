@@ -117,7 +117,7 @@ class RankEnd:
                 "rank {rank} on {node} was killed by {name}",
                 rank=rank,
                 node=node,
-                name=_signal_name(-code),
+                name=signal_name(-code),
             )
         if code == OUT_OF_MEMORY:
             return Message("rank {rank} on {node} ran out of memory", rank=rank, node=node)
@@ -214,7 +214,7 @@ def last_ends(record: SupervisorRecord) -> Sequence[RankEnd]:
     return sorted(last, key=lambda end: end.code == 1)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

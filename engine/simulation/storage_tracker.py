@@ -17,6 +17,8 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lmm_tui.metrics.step.grad_norms import local_part
+
 
 class StorageTracker(TorchDispatchMode):
     """Within its `with` block; tensors of before are not counted."""
@@ -60,7 +62,7 @@ class StorageTracker(TorchDispatchMode):
     def assign(self, category: str, tensors: Iterable[Tensor]) -> None:
         """Count these tensors under `category` from here on."""
         for tensor in tensors:
-            storage = _local(tensor).untyped_storage()
+            storage = local_part(tensor).untyped_storage()
             self._see(storage)
             before, size = self._alive[id(storage)]
             self._alive[id(storage)] = (category, size)
@@ -131,10 +133,6 @@ class StorageTracker(TorchDispatchMode):
         rounds = 2 if "allreduce" in func.__name__.replace("_", "") else 1
         if sizes:  # A ring passes all but its own share on, of a sum twice.
             self.sent += round(rounds * self._share * max(sizes))
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 if __name__ == "__main__":

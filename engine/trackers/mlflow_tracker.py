@@ -15,6 +15,7 @@ from typing import Any
 
 from lmm_tui.engine.trackers.tracked_end import COLUMNS, TrackedEnd
 from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
+from lmm_tui.toml_text import flat
 
 _IDENTITY = "lmm_tui.run"
 _MOST_PARAMS, _MOST_METRICS, _LONGEST = 100, 1000, 6000
@@ -80,22 +81,18 @@ class MlflowTracker(Tracker):
     def _log_config(self, config: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        params = [Param(name, value[:_LONGEST]) for name, value in flattened(config)]
+        params = [Param(name, value[:_LONGEST]) for name, value in parameters(config)]
         for first in range(0, len(params), _MOST_PARAMS):
             self._client.log_batch(self._id, params=params[first : first + _MOST_PARAMS])
 
 
-def flattened(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def parameters(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """`section.option` and its value as text, of those that are set."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{above}{name}.")
-        elif value is not None:
-            yield f"{above}{name}", str(value)
+    return ((name, str(value)) for name, value in flat(config) if value is not None)
 
 
 if __name__ == "__main__":
-    found = dict(flattened({"stage": "sft", "optim": {"lr": 1e-3, "name": None}}))
+    found = dict(parameters({"stage": "sft", "optim": {"lr": 1e-3, "name": None}}))
     print(found)
     assert found == {"stage": "sft", "optim.lr": "0.001"}
     print("=== 自测通过 ===")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.engine.training.row_exchange import RowExchange
+from lmm_tui.metrics.step.grad_norms import local_part
 
 
 class StackedMuon(torch.optim.Muon):
@@ -46,9 +47,9 @@ class StackedMuon(torch.optim.Muon):
     def _step_bucket(
         self, bucket: list[Tensor], group: dict[str, Any], skip: Tensor | None
     ) -> None:
-        weights = [_local(parameter) for parameter in bucket]
-        momenta = [_local(self._momentum(parameter)) for parameter in bucket]
-        grads_NxAxB = torch.stack([_local(parameter.grad) for parameter in bucket])
+        weights = [local_part(parameter) for parameter in bucket]
+        momenta = [local_part(self._momentum(parameter)) for parameter in bucket]
+        grads_NxAxB = torch.stack([local_part(p.grad) for p in bucket if p.grad is not None])
         keep: Tensor | float = 1.0
         if skip is not None:
             keep = (~skip).to(grads_NxAxB.dtype)
@@ -128,13 +129,6 @@ def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
             spread = getattr(parameter, "placements", None), getattr(parameter, "device_mesh", None)
             found[parameter.shape, parameter.dtype, parameter.device, spread].append(parameter)
     yield from found.values()
-
-
-def _local(tensor: Tensor | None) -> Tensor:
-    """Of a DTensor the rows of this rank, else the tensor."""
-    assert tensor is not None
-    found: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return found
 
 
 def _rate_factor(rows: int, columns: int, kind: str | None) -> float:

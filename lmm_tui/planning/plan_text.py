@@ -9,7 +9,7 @@ from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.estimate import exact
-from lmm_tui.planning.training_plan import RECOMPUTE, StepLayout, TrainingPlan
+from lmm_tui.planning.training_plan import StepLayout, TrainingPlan
 from lmm_tui.runs.status_text import table_text
 
 TAKEN = "▸"
@@ -72,7 +72,7 @@ def _card_line(plan: TrainingPlan) -> str:
 
 
 def _layouts(plan: TrainingPlan) -> str:
-    several, recomputes = plan.asked.ranks > 1, len(RECOMPUTE) > 1
+    several = plan.asked.ranks > 1
     rows = [
         {
             "": TAKEN if one is plan.taken else "",
@@ -86,7 +86,7 @@ def _layouts(plan: TrainingPlan) -> str:
         }
         for one in plan.layouts
     ]
-    wanted = {tr("weights"): several, tr("recompute"): recomputes, tr("sent a step"): several}
+    wanted = {tr("weights"): several, tr("sent a step"): several}
     return _table(rows, [name for name in rows[0] if wanted.get(name, True)])
 
 
@@ -137,9 +137,7 @@ def settings_of(plan: TrainingPlan, one: StepLayout) -> dict[str, Any]:
     }
     if plan.asked.ranks > 1:
         found |= {"parallel.ranks": plan.asked.ranks, "parallel.shard": one.shard}
-    if len(RECOMPUTE) > 1:
-        found["train.recompute"] = "layers" if one.recompute else "none"
-    return found
+    return found | {"train.recompute": "layers" if one.recompute else "none"}
 
 
 _CATEGORIES = {

@@ -17,7 +17,6 @@ from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.config.sections.train_config import TrainConfig
 from lmm_tui.planning.assumed_speed import Utilisation, assumed
 from lmm_tui.planning.estimate import estimate
 from lmm_tui.planning.process_memory import beside_tensors
@@ -36,7 +35,6 @@ _LIBRARIES = 2**30
 _RECOMPUTED = 4 / 3
 """Operations of a step that repeats the forward pass of each layer."""
 _SHARED = {"none": 0, "all": 2}
-RECOMPUTE = (False, True) if "recompute" in TrainConfig.model_fields else (False,)
 
 
 @dataclass(frozen=True)
@@ -221,7 +219,7 @@ class Planner:
         layouts = [
             self._layout(card, precision, used, shard, recompute)
             for shard in asked.shards
-            for recompute in RECOMPUTE
+            for recompute in (False, True)
         ]
         return TrainingPlan(asked, card, precision, used, tuple(layouts))
 

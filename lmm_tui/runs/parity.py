@@ -75,8 +75,7 @@ def _trained(config: RunConfig, count: int, folder: Path) -> Path:
 
 def _losses(run: Path) -> dict[int, float]:
     reader = Reader(run)
-    while reader.poll():
-        pass
+    reader.poll()
     series = reader[TRAIN_LOSS]
     return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 

@@ -77,7 +77,7 @@ class GradNorms:
     def _take(self) -> Tensor | None:
         """The norm of each present gradient, which `clip` will scale; None where there is none."""
         has_grad = [p.grad is not None for p in self._parameters]
-        self._grads = [_local(p.grad) for p in self._parameters if p.grad is not None]
+        self._grads = [local_part(p.grad) for p in self._parameters if p.grad is not None]
         if not self._grads:
             return None
         if has_grad != self._has_grad:  # Seldom: copying the index would stall the device.
@@ -110,9 +110,10 @@ def reading_is_free(tensor: Tensor) -> bool:
     return tensor.is_cpu
 
 
-def _local(gradient: Tensor) -> Tensor:
-    # A DTensor; its module takes a second to import, which one process never needs.
-    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
+def local_part(tensor: Tensor) -> Tensor:
+    """Of a tensor that is divided among processes (`DTensor`) what this one has, else all of it."""
+    # By its method: its module takes a second to import, which one process never needs.
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part
 
 

@@ -15,6 +15,7 @@ from lmm_tui.i18n.number_format import NOTHING, number
 from lmm_tui.runs.compared_settings import setting_text
 from lmm_tui.runs.comparison import Comparison
 from lmm_tui.runs.run_tree import TreeLine
+from lmm_tui.runs.seed_ranking import is_seed
 
 RESULTS, SEEDS, SETTINGS = mark("results"), mark("ranking"), mark("settings")
 ANSWERS, SCORES = mark("answers"), mark("evaluation")
@@ -60,7 +61,7 @@ def _results(compared: Comparison) -> ShownTable:
 
 def _ranking(compared: Comparison) -> ShownTable:
     found = compared.ranking()
-    differing = [key for key in compared.differing() if not key.endswith("seed")]
+    differing = [key for key in compared.differing() if not is_seed(key)]
     ends = [one.mean + sign * (one.bar or 0.0) for one in found for sign in (-1, 1)]
     scale = (min(ends), max(ends)) if ends else (0.0, 0.0)
     rows, details = [], {}

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from lmm_tui.engine.parallel.hangs import WAITS, find_hang
+from lmm_tui.engine.parallel.hangs import SILENT_S, WAITS, find_hang
 from lmm_tui.engine.run.rank_records import (
+    OUT_OF_MEMORY,
     RankBeat,
     RankEnd,
     RankTable,
     SupervisorRecord,
     read_ranks,
     read_supervisor,
+    signal_name,
 )
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import duration
-from lmm_tui.i18n.translate_messages import translate_message
 
 PHASES = (
     *(mark("setup"), mark("data"), mark("forward"), mark("backward"), mark("all-reduce")),
@@ -29,7 +30,6 @@ PHASES = (
 """What the loop calls the parts of a step, and what is done between two."""
 SLOW = 1.25
 """Of the median step time without waiting (of two, the lower): it holds up the others."""
-SILENT_S = 3.0
 _LONG_S = 2.0
 _NOT_BEGUN = RankBeat(-1)
 
@@ -76,7 +76,7 @@ class RankRow:
     def state(self) -> str:
         """Such as `data 41 s`, `killed by SIGKILL`, `no answer for 8 s`."""
         if self.end is not None:
-            return translate_message(end_words(self.end))
+            return end_words(self.end)
         if self.beat is None:
             return tr("not begun")
         if self.beat.silent_s > SILENT_S:
@@ -90,9 +90,8 @@ class RankRow:
 def end_words(end: RankEnd) -> str:
     """How a rank ended, without which it is."""
     if end.code < 0:
-        name = end.sentence.values["name"]
-        return tr("killed by {name}", name=name)
-    if end.sentence.template.endswith("ran out of memory"):
+        return tr("killed by {name}", name=signal_name(-end.code))
+    if end.code == OUT_OF_MEMORY:
         return tr("out of memory")
     return tr("ended with code {code}", code=end.code)
 
