@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import forked
 import pytest
+from forked_children import forked_children as forked_children  # A fixture of all tests.
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.

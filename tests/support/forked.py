@@ -96,8 +96,10 @@ class Forked:
         imports: Sequence[str] = (),
         streams: Sequence[int] = (),
         server: str | None = None,
+        session: bool = False,
     ) -> None:
-        """`program` is what stands behind `python`: a file or `-c CODE`, and its arguments.
+        """`program` is what stands behind `python`: a file, `-c CODE` or `-m MODULE`, and its
+        arguments. With `session` it leads one of its own.
 
         `imports` are made before it begins, by the process that it is forked from, as torch is.
         Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
@@ -108,6 +110,7 @@ class Forked:
             "folder": str(folder),
             "env": dict(env),
             "imports": [*([] if server else _IMPORTS), *imports],
+            "session": session,
         }
         self._connection = _connected(server)
         with Path(os.devnull).open() as nothing:
