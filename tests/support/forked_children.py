@@ -10,10 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from forked import Forked
-
-from lmm_tui import child_process
 
 
 _LARGE = {
@@ -55,15 +52,12 @@ class ForkedPopen(subprocess.Popen[Any]):
         return self.returncode
 
 
-@pytest.fixture
-def forked_children(monkeypatch: pytest.MonkeyPatch) -> list[ForkedPopen]:
-    """All that are started during a test."""
-    started: list[ForkedPopen] = []
+def fork_children(started: list[ForkedPopen]) -> SimpleNamespace:
+    """What stands for `subprocess` where the product starts its children; `started` gets each."""
 
     def start(*args: Any, start_new_session: bool, **options: Any) -> ForkedPopen:
         assert start_new_session
         started.append(ForkedPopen(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(child_process, "subprocess", SimpleNamespace(Popen=start))
-    return started
+    return SimpleNamespace(Popen=start)

@@ -162,9 +162,7 @@ def test_a_question_that_makes_no_sense_is_refused_in_a_sentence(session, comman
     assert not reply.ok and words in reply.message
 
 
-def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(
-    tmp_path, forked_children
-):
+def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_path, forked_children):
     path = tmp_path / "run" / "checkpoints" / "step-000000003"
     path.mkdir(parents=True)
     partner = CheckpointBackend(path)
