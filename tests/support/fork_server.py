@@ -81,7 +81,7 @@ def _tell_ends(asking: dict[int, socket.socket]) -> None:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Go on as `python <program> <arguments>` would; a program is `-c CODE`, `-m MODULE` or a file."""
+    """Go on as `python <program> <arguments>` would, be it `-c CODE`, `-m MODULE` or a file."""
     if request["session"]:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.

@@ -12,7 +12,6 @@ from typing import Any
 
 from forked import Forked
 
-
 _LARGE = {
     "lmm_tui.engine.evaluation.worker": [
         "lm_eval.evaluator",
@@ -29,7 +28,7 @@ class ForkedPopen(subprocess.Popen[Any]):
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,
         creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_,
     ) -> None:  # fmt: skip
-        python, safe_path, *program = args
+        _, safe_path, *program = args
         assert safe_path == "-P"
         given = [p2cread, c2pwrite, errwrite]
         streams = [own if own >= 0 else number for number, own in enumerate(given)]
