@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from forked import Forked
+from forked_children import ForkedPopen
 from processes import PROGRAM, until
 from small_runs import SMALLEST
 
@@ -97,7 +98,7 @@ def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str
 
 @pytest.mark.slow
 def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
-    small: list[str], capsys: Capture
+    small: list[str], capsys: Capture, forked_children: list[ForkedPopen]
 ) -> None:
     assert main.run(["launch", *small, "--detach", "--retries", "1", "--steps", "100000"]) == 0
     shown = capsys.readouterr().out
@@ -114,7 +115,7 @@ def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
     until(lambda: run.read_status().step > resumed_at)
     assert send(run.socket_path(), "probe").ok
     os.kill(supervisor, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1]) == 0
+    assert forked_children[0].wait() == 0
     status = run.read_status()
     assert status.state == "stopped"
     assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
