@@ -12,6 +12,7 @@ from typing import Any
 
 from forked import Forked
 
+_ALL = ("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg")
 _LARGE = {
     "lmm_tui.engine.evaluation.worker": [
         "lm_eval.evaluator",
@@ -32,7 +33,7 @@ class ForkedPopen(subprocess.Popen[Any]):
         assert safe_path == "-P"
         given = [p2cread, c2pwrite, errwrite]
         streams = [own if own >= 0 else number for number, own in enumerate(given)]
-        imports = ["torch._dynamo", *_LARGE.get(program[1], [])]
+        imports = [*_ALL, *_LARGE.get(program[1], [])]
         self._forked = Forked(program, Path.cwd(), env, imports, streams, session=True)
         self.pid = self._forked.pid
         self._child_created = True
