@@ -25,7 +25,7 @@ _LARGE = {
 class ForkedPopen(subprocess.Popen[Any]):
     """A Popen of `python -P …`, of whose process the fork server is the parent."""
 
-    def _execute_child(  # type: ignore[no-untyped-def]
+    def _execute_child(
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,
         creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_,
     ) -> None:  # fmt: skip
