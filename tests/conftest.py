@@ -1,6 +1,7 @@
 """Settings of all tests: no example fails because the machine is busy, every run tries other
 examples, and nothing is remembered in the folders of the user."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -30,6 +31,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long ones first: what the other workers have done meanwhile, they take over."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # The tests outlive each collection of garbage; it need not look at them.
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,7 @@
 """A run to look at; and no test depends on settings and terminal of whoever runs it."""
 
+from itertools import count
+
 import pytest
 import textual._wait
 from fake_run import FakeRun
@@ -29,10 +31,14 @@ def _parse_once(self, css, read_from, is_default_rules=False, tie_breaker=0, sco
 
 Stylesheet._parse_rules = _parse_once
 
+_NUMBERS = count()
+
 
 @pytest.fixture(autouse=True)
 def _settings_of_nobody(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+    # It need not be there; `mktemp` would read the names of all folders of all tests.
+    settings = tmp_path_factory.getbasetemp() / f"settings-{next(_NUMBERS)}"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(settings))
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")

@@ -7,6 +7,7 @@ assertions, is there already: four times ten seconds. `forked_python.py` is the 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -31,10 +32,14 @@ if __name__ == "__main__":
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # Its threads would be missing in the workers.
     # Without capture: what is imported may keep sys.stderr, which has to be open later.
     given = [*arguments, "--collect-only", "-qq", "-n0", "-s", "-p", "no:cacheprovider"]
+    # Nothing of this is garbage, and to look for it takes as long as a third of the imports.
+    gc.disable()
+    given += ["-p", "no:unraisableexception"]  # It would look five times at the end.
     with contextlib.suppress(BaseException):  # The workers meet with it, too, and say it.
         pytest.main(given)
     lost = threads()
     request = serve(socket)
+    gc.enable()
     if lost:
         sys.exit(f"a test module starts threads when it is imported, which no fork keeps: {lost}")
     end_after(become, request)
