@@ -5,6 +5,8 @@ A click on a key runs its action.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from textual.content import Content
 
 from lmm_tui.cockpit.keys import KEYS, Key, Where, bar_keys
@@ -82,9 +84,14 @@ def shown_key(key: Key) -> str:
 def pressable(key: Key, title: str) -> Content:
     """` p probe ` with a link to the action of the key."""
     namespace = "" if key.action.startswith("app.") else "screen."
+    return _linked(f"{namespace}{key.action}", shown_key(key), title)
+
+
+@lru_cache(512)  # Each line is composed again whenever something of it may have changed.
+def _linked(action: str, shown: str, title: str) -> Content:
     return Content.from_markup(
-        f"[@click={namespace}{key.action}] [bold $accent]$shown[/] [$foreground 80%]$title[/] [/]",
-        shown=shown_key(key),
+        f"[@click={action}] [bold $accent]$shown[/] [$foreground 80%]$title[/] [/]",
+        shown=shown,
         title=title,
     )
 
