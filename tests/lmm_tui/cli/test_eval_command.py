@@ -147,7 +147,7 @@ def test_both_command_lines_take_the_same_flags() -> None:
 def test_the_file_runs_as_a_command_of_its_own(tmp_path: Path) -> None:
     file = ROOT / "engine" / "evaluate.py"
     smoke = [file, "--smoke", "--device", "cpu", "--tasks", "lmm_choice", "--limit", "3"]
-    done = Forked(smoke, tmp_path, os.environ)
+    done = Forked(smoke, tmp_path, os.environ, session=True)
     said, complaints = done.communicate()
     assert done.returncode == 0, complaints
     assert said.splitlines()[1].split()[:2] == ["lmm_choice", "acc"]
