@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from lmm_tui.engine.config.options import options
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark
@@ -39,13 +41,14 @@ _SECTIONS = {
 TABS = (ESSENTIALS, *_SECTIONS)
 
 
-def keys_of(tab: str) -> list[str]:
+@cache  # The form asks for those of all tabs after every change.
+def keys_of(tab: str) -> tuple[str, ...]:
     """The options of a tab, in the order of the configuration."""
     if tab == ESSENTIALS:
-        return list(FORM)
+        return tuple(FORM)
     keys = [option.key for option in options() if option.key not in FORM]
     sections = _SECTIONS[tab]
-    return [key for key in keys if section_of(key) in sections]
+    return tuple(key for key in keys if section_of(key) in sections)
 
 
 def section_of(key: str) -> str:
