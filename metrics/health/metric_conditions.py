@@ -46,6 +46,9 @@ class StuckAt(Condition):
     """First step at which it is judged."""
     window: int = 64
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
         if level is None or (recent := rows.recent(self.metric, self.window)) is None:
@@ -88,6 +91,9 @@ class SpikeCondition(Condition):
     def __post_init__(self) -> None:
         self._recent = Window(self.window)
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
@@ -104,10 +110,11 @@ class SpikeCondition(Condition):
         before = self._recent.before(values)
         mean, enough = before.mean, before.count >= self.least
         spikes = enough & (values > self.times * mean) & (mean > 0) & (values > mean + self.rise)
-        deviation = mean
-        if some(spikes):
-            deviation = before.deviation
-            spikes &= values > mean + self.sigmas * deviation
+        if not some(spikes):
+            self._recent.add(values)
+            return enough, spikes, mean, mean
+        deviation = before.deviation
+        spikes &= values > mean + self.sigmas * deviation
         if not some(spikes):
             self._recent.add(values)
         elif isinstance(values, np.ndarray):
@@ -161,6 +168,9 @@ class Risen(Condition):
     def __post_init__(self) -> None:
         self._best = Lowest()
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         recent = rows.recent(self.metric, self.window)
@@ -199,6 +209,9 @@ class BelowOwnMedian(Condition):
         self._recent = MedianWindow(self.window)
         self._low = Streak()
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
@@ -229,6 +242,9 @@ class Threshold(Condition):
     above: float = math.inf
     below: float = -math.inf
     rows: int = 1
+
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
