@@ -280,13 +280,6 @@ class TestNumbers:
     def test_values_are_written_as_people_do(self, value: float, text: str) -> None:
         assert plot_style.number(value) == text
 
-    @pytest.mark.parametrize(
-        ("value", "text"),
-        [(0.5, "0.5"), (1500, "1.5k"), (2e6, "2M"), (5e-4, "0.0005"), (5e-5, "5e-5"), (0, "0")],
-    )
-    def test_ticks_are_short(self, value: float, text: str) -> None:
-        assert plot_style.tick(value) == text
-
     def test_a_chinese_font_is_used_where_there_is_one(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

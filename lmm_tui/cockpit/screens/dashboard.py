@@ -15,7 +15,6 @@ from textual.app import ComposeResult
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.ticks import round_end
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import TerminalNotice
 from lmm_tui.cockpit.pinned_metrics import NOTHING, PinnedMetrics
@@ -52,6 +51,7 @@ from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
+from lmm_tui.metrics.drawing.ticks import round_end
 from lmm_tui.runs.away_summary import LastSeen, away_summary
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.color import Color, ColorSystem
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from lmm_tui.charts import palette
+from lmm_tui.metrics.drawing import palette
 from lmm_tui.charts.braille import ASCII, BRAILLE, HALVES, GlyphSet, text_of
 from lmm_tui.charts.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.charts.chart import Chart, Trace
