@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lmm_tui.metrics.drawing.palette import ramp
 from lmm_tui.metrics.plots import plot_style
-from lmm_tui.metrics.plots.decimate import COLUMNS, StepWindow
 from lmm_tui.metrics.plots.panel_axes import value_axis
+from lmm_tui.metrics.plots.plotted_curve import COLUMNS, StepWindow
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series
 

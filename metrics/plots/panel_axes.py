@@ -15,7 +15,7 @@ from matplotlib.transforms import ScaledTranslation
 from lmm_tui.metrics.drawing.ticks import x_ticks, y_ticks
 from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.plots.axis_ticks import set_ticks
-from lmm_tui.metrics.plots.decimate import Curve, StepWindow
+from lmm_tui.metrics.plots.plotted_curve import Curve, StepWindow
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.metrics.values import is_cut_off

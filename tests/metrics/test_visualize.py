@@ -21,8 +21,8 @@ from matplotlib.image import imread
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import page_layout, panels, plot_style
-from lmm_tui.metrics.plots.decimate import COLUMNS, Curve, StepWindow
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_log_dir
+from lmm_tui.metrics.plots.plotted_curve import COLUMNS, Curve, StepWindow
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.tracker import TrainingTracker

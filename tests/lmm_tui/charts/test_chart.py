@@ -14,7 +14,6 @@ from rich.color import Color, ColorSystem
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from lmm_tui.metrics.drawing import palette
 from lmm_tui.charts.braille import ASCII, BRAILLE, HALVES, GlyphSet, text_of
 from lmm_tui.charts.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.charts.chart import Chart, Trace
@@ -22,6 +21,7 @@ from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER
 from lmm_tui.charts.traces import band_ink, line_ink
 from lmm_tui.charts.viewport import Viewport
+from lmm_tui.metrics.drawing import palette
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
 
