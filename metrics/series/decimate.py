@@ -49,20 +49,21 @@ def decimate(one: Series, most: int, first: int = 0, last: int | None = None) ->
         finite = np.isfinite(values)
         points = np.where(finite, values, np.nan)
         return Decimated(steps.copy(), points, points, points, (~finite).astype(int))
-    low, high = int(steps[0]), int(steps[-1])
-    width = math.ceil((high + 1 - low) / most)
-    columns = math.ceil((high + 1 - low) / width)
-    edge = low - 0.5  # Between two steps, as the last bin includes its right edge.
-    bins = one.bins(edge, edge + columns * width, columns)
-    kept = np.flatnonzero((bins.nonfinite > 0) | ~np.isnan(bins.mean))
-    return Decimated(
-        low + kept * width,
-        bins.low[kept],
-        bins.mean[kept],
-        bins.high[kept],
-        bins.nonfinite[kept],
-        width,
+    begin, after = int(steps[0]), int(steps[-1]) + 1
+    width = math.ceil((after - begin) / most)
+    whole = (after - begin) // width
+    # Edges are between two steps; the last bin may be narrower, as it ends with the last step.
+    rest = begin + whole * width
+    parts = [one.bins(begin - 0.5, rest - 0.5, whole)]
+    if rest < after:
+        parts.append(one.bins(rest - 0.5, after - 0.5, 1))
+    nonfinite, *columns = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("nonfinite", "low", "mean", "high")
     )
+    kept = np.flatnonzero((nonfinite > 0) | ~np.isnan(columns[1]))
+    low, mean, high = (column[kept] for column in columns)
+    return Decimated(begin + kept * width, low, mean, high, nonfinite[kept], width)
 
 
 def as_json(values: Floats) -> list[float | None]:
