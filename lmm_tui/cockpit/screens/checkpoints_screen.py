@@ -17,6 +17,7 @@ from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.checkpoint_actions import CheckpointActions
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
@@ -72,7 +73,7 @@ class CheckpointsScreen(CheckpointActions):
 
     def _read(self) -> CheckpointsRead:
         try:
-            run = ListedRun(RunSummary.of(self._run))
+            run = ListedRun(RunSummary.of(Reader(self._run.path)))
         except LmmError:
             run = None
         return CheckpointsRead(self._list.read(), run)

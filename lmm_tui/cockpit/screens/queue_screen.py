@@ -28,7 +28,7 @@ from lmm_tui.cockpit.screens.queue_table import (
 )
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, titled
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import version_of
@@ -133,11 +133,11 @@ class QueueScreen(ListScreen):
 
     def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
         _, trial = self._under_cursor()
-        run = RunDir(self._runs_dir / trial.run) if trial is not None and trial.run else None
-        if run is None or not run.exists():
+        if trial is None or not trial.run:
             return None
         try:
-            return run.path, run.read_info(), ()
+            run = Reader(self._runs_dir / trial.run)
+            return run.run_dir.path, run.view.info, ()
         except LmmError:
             return None
 
@@ -206,10 +206,10 @@ class QueueScreen(ListScreen):
             return
 
         def resume(steering: SweepSteering) -> str:
-            run = RunDir(self._runs_dir / steering.best().run)
-            steps = 2 * run.read_status().total_steps
-            pid = resume_detached(run, steps)
-            return tr("{name} is training up to step {steps:,} (pid {pid})", name=run.name,
+            run = Reader(self._runs_dir / steering.best().run)
+            steps = 2 * run.view.status.total_steps
+            pid = resume_detached(run.run_dir, steps)
+            return tr("{name} is training up to step {steps:,} (pid {pid})", name=run.run_dir.name,
                       steps=steps, pid=pid)  # fmt: skip
 
         if self._steer("winner", resume):

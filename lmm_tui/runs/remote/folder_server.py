@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from lmm_tui.engine.run.find_run import run_folders
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.errors import LmmError
@@ -36,6 +36,7 @@ class FolderServer:
         self._sender = Sender(target)
         self._ended = threading.Event()
         self._seen: dict[str, object] = {}
+        self._readers: dict[str, Reader] = {}
 
     def serve(self) -> None:
         """Send changes until the other end closes."""
@@ -52,14 +53,20 @@ class FolderServer:
             if name not in runs:
                 del self._seen[name]
                 self._sender.send({"run": name, "gone": True})
+        self._readers = {name: it for name, it in self._readers.items() if name in runs}
         for name, run in runs.items():
             with contextlib.suppress(LmmError):  # One that cannot be read is left out.
-                self._send_run(name, run)
+                self._send_run(name, self._reader(name, run.path))
         self._sender.send({"listed": len(runs)})
 
-    def _send_run(self, name: str, run: RunDir) -> None:
-        info, status = run.read_info(), run.read_status()
-        state = run.derived_state(info, status)
+    def _reader(self, name: str, path: Path) -> Reader:
+        if name not in self._readers:
+            self._readers[name] = Reader(path)
+        return self._readers[name]
+
+    def _send_run(self, name: str, reader: Reader) -> None:
+        run, view = reader.run_dir, reader.look()
+        status, state = view.status, view.state
         version = version_of(run.info_file), version_of(run.status_file), state
         if self._seen.get(name) == version:
             return
