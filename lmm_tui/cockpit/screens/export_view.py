@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from lmm_tui.charts.chart import Chart
@@ -122,20 +122,21 @@ class Curves:
     def file(self, folder: Path, page: str) -> Path:
         """A free name made of the title of the page and the steps."""
         words = "-".join(re.findall(r"[a-z0-9]+", page.casefold()))[:_LONGEST_NAME]
-        return _free(folder, f"{words or 'curves'}-{self.first}-{self.last}", _CSV)
+        return free_path(folder / f"{words or 'curves'}-{self.first}-{self.last}.{_CSV}")
 
 
 def _write_picture(folder: Path, picture: str) -> Path:
     """Write an SVG of the screen under the time of day. Raises OSError."""
     make_folder(folder, folder.parent)
-    path = _free(folder, time.strftime("screen-%Y%m%d-%H%M%S"), _SVG)
+    path = free_path(folder / time.strftime(f"screen-%Y%m%d-%H%M%S.{_SVG}"))
     replace_text(path, picture, folder.parent)
     return path
 
 
-def _free(folder: Path, name: str, suffix: str) -> Path:
-    names = (f"{name}-{number}" if number > 1 else name for number in count(1))
-    return next(path for one in names if not (path := folder / f"{one}.{suffix}").exists())
+def free_path(path: Path) -> Path:
+    """The path, numbered where a file is there already."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 if __name__ == "__main__":
