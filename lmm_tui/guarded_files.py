@@ -245,13 +245,13 @@ def remove(path: Path, inside: Path) -> None:
             os.unlink(path.name, dir_fd=folder)
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
-    """A value that changes with every replacement of the file; None if it does not exist."""
+def version_of(path: Path) -> tuple[int, int, int] | None:
+    """A value that changes whenever a file is replaced or grows; None if it does not exist."""
     try:
         found = path.lstat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

@@ -123,10 +123,16 @@ def test_a_card_without_bf16_trains_in_fp16_and_refuses_bf16(simulated):
         Planner(asked(train__precision="bf16")).plan(find_card("t4"))
 
 
-@pytest.mark.parametrize(("ranks", "near"), [(7, "6, 8"), (100, "24")])
+@pytest.mark.parametrize(("ranks", "near"), [(7, "take 6 or 8 ranks"), (100, "take 24 ranks")])
 def test_ranks_that_cannot_share_a_step_are_refused_with_the_nearest(ranks, near):
     with pytest.raises(ConfigError, match=near):
         Planner(asked(ranks=ranks, train__batch_size=24))
+
+
+@pytest.mark.parametrize("group", ["3", "8"])
+def test_groups_that_do_not_divide_the_ranks_are_refused(group):
+    with pytest.raises(ConfigError, match=f"4 ranks cannot be divided into groups of {group}"):
+        Planner(asked(ranks=4, parallel__shard=group))
 
 
 def test_the_settings_that_are_shown_are_settings(simulated):
@@ -195,7 +201,6 @@ def test_a_foreign_folder_needs_its_config_alone(said, simulated, tmp_path):
         (["--gpu", "h100", "--ranks", "-3"], "ranks"),
         (["--gpu", "h100", "--ranks", "99999999999"], "ranks"),
         (["--gpu", "h100", "--ranks", "7"], "share evenly; take 4 or 8 ranks"),
-        (["--gpu", "h100", "--ranks", "4", "parallel.shard=3"], "groups of 3"),
         (["--gpu", "h100", "--price", "-1"], "--price"),
         (["--gpu", "h100", "--price", "nan"], "--price"),
         (["--gpu", "h100", "--gpu", "l4", "--price", "1"], "--price"),
