@@ -11,14 +11,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.messages import ExportDone
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.run_commands import RunCommands
-from lmm_tui.guarded_files import make_folder, replace_text
+from lmm_tui.guarded_files import free_path, make_folder, replace_text
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
 from lmm_tui.terminal.safe_text import clean
@@ -131,12 +130,6 @@ def _write_picture(folder: Path, picture: str) -> Path:
     path = free_path(folder / time.strftime(f"screen-%Y%m%d-%H%M%S.{_SVG}"))
     replace_text(path, picture, folder.parent)
     return path
-
-
-def free_path(path: Path) -> Path:
-    """The path, numbered where a file is there already."""
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
-from lmm_tui.cockpit.screens.export_view import free_path
 from lmm_tui.cockpit.screens.run_actions import RunActions
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import free_path
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_details import RunDetails
