@@ -42,5 +42,5 @@ if __name__ == "__main__":
     set_ticks(axes.xaxis, lambda low, high: [(low, "first"), (high, "last")])
     axes.set_xlim(2, 5)
     found = axes.xaxis.get_major_locator()()
-    print(found, axes.xaxis.get_major_formatter().format_ticks(found))
+    print(found, axes.xaxis.get_major_formatter().format_ticks([*found]))
     print("=== 自测通过 ===")

@@ -35,8 +35,7 @@ class Decimated:
     @property
     def middles(self) -> Floats:
         """The middle of each bin, in steps."""
-        middles: Floats = self.steps + (self.width - 1) / 2
-        return middles
+        return self.steps.astype(np.float64) + (self.width - 1) / 2
 
 
 def decimate(one: Series, most: int, first: int = 0, last: int | None = None) -> Decimated:

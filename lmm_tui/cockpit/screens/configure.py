@@ -121,7 +121,7 @@ class ConfigureScreen(SweepFromForm):
         self._update()
         header = self.query_one(RunHeader)
         tell_of_run(self.app, header)
-        self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
+        self.set_interval(RUN_EVERY_S, lambda: self.is_current and tell_of_run(self.app, header))
         self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
