@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
+from textual.screen import Screen
 
 from lmm_tui.cockpit.keys import Where, bindings
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
@@ -26,6 +27,11 @@ def tell_of_run(app: Any, header: RunHeader) -> None:
     """Show the open run of the cockpit; nothing while none is open."""
     if teller := cast(RunTeller | None, getattr(app, "dashboard", None)):
         teller.tell(header)
+
+
+def tell_while_on_top(screen: Screen[Any], header: RunHeader) -> None:
+    if screen.is_current:
+        tell_of_run(screen.app, header)
 
 
 class BaseScreen(PollingScreen):

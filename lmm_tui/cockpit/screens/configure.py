@@ -17,7 +17,7 @@ from textual.widgets import Button, Input
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run
+from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run, tell_while_on_top
 from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
@@ -121,7 +121,7 @@ class ConfigureScreen(SweepFromForm):
         self._update()
         header = self.query_one(RunHeader)
         tell_of_run(self.app, header)
-        self.set_interval(RUN_EVERY_S, lambda: self.is_current and tell_of_run(self.app, header))
+        self.set_interval(RUN_EVERY_S, lambda: tell_while_on_top(self, header))
         self.call_after_refresh(self._look_at_data)
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
