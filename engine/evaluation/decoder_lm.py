@@ -27,6 +27,7 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import stop_ids
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.engine.device import Precision, autocast
 from lmm_tui.engine.evaluation.job import EvaluateError
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.language_model import LanguageModel
@@ -41,9 +42,15 @@ class DecoderLM(TemplateLM):
     max_gen_toks = 256
 
     def __init__(
-        self, model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        batch_size: int,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
+        self._precision = precision
         self.notes: tuple[str, ...] = ()
         """Sentences about how the weights were read."""
         self.truncated = 0
@@ -113,16 +120,21 @@ class DecoderLM(TemplateLM):
         answers: dict[int, tuple[float, bool]] = {}
         # Longest first, so that an out-of-memory error comes at once.
         by_length = sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
-        for start in range(0, len(by_length), self._batch_size):
-            batch = by_length[start : start + self._batch_size]
-            longest = [max(len(requests[index][2]) for index in indices) for _, indices in batch]
-            logits = self._last_logits([self._cut(list(ids)) for ids, _ in batch], longest)
-            for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
-                for index in indices:
-                    text, _context, continuation = requests[index]
-                    answers[index] = _log_likelihood(logits_CxV[-len(continuation) :], continuation)
-                    if text is not None:
-                        self.cache_hook.add_partial("loglikelihood", text, answers[index])
+        with autocast(self._model.head_weight.device, self._precision):
+            for start in range(0, len(by_length), self._batch_size):
+                batch = by_length[start : start + self._batch_size]
+                longest = [
+                    max(len(requests[index][2]) for index in indices) for _, indices in batch
+                ]
+                logits = self._last_logits([self._cut(list(ids)) for ids, _ in batch], longest)
+                for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
+                    for index in indices:
+                        text, _context, continuation = requests[index]
+                        answers[index] = _log_likelihood(
+                            logits_CxV[-len(continuation) :], continuation
+                        )
+                        if text is not None:
+                            self.cache_hook.add_partial("loglikelihood", text, answers[index])
         return [answers[index] for index in range(len(requests))]
 
     def loglikelihood_rolling(
@@ -171,16 +183,17 @@ class DecoderLM(TemplateLM):
 
     def _generate(self, contexts: list[list[int]], options: dict[str, Any], seed: int) -> list[str]:
         stops = handle_stop_sequences(options["until"], eos=None)
-        written = rollout(
-            self._model,
-            contexts,
-            samples=1,
-            max_tokens=options["max_gen_toks"],
-            temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
-            top_p=options.get("top_p", 1.0),
-            seed=seed,
-            stop_ids=self._ends | self._tokens_with(tuple(stops)),
-        )
+        with autocast(self._model.head_weight.device, self._precision):
+            written = rollout(
+                self._model,
+                contexts,
+                samples=1,
+                max_tokens=options["max_gen_toks"],
+                temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
+                top_p=options.get("top_p", 1.0),
+                seed=seed,
+                stop_ids=self._ends | self._tokens_with(tuple(stops)),
+            )
         # Special tokens are removed before stop texts are looked for, as HFLM does.
         shown = ([token for token in ids if token not in self._special] for ids in written.ids)
         return [postprocess_generated_text(self._tokenizer.decode(i), stops, None) for i in shown]
