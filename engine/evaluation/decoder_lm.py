@@ -108,6 +108,12 @@ class DecoderLM(TemplateLM):
         Requests that differ only in their last token, such as the letters of a choice, share one
         row of the batch.
         """
+        with autocast(self._model.head_weight.device, self._precision):
+            return self._likelihoods(requests)
+
+    def _likelihoods(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]]
+    ) -> list[tuple[float, bool]]:
         rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, (text, context, continuation) in enumerate(requests):
             if not continuation:
@@ -120,21 +126,16 @@ class DecoderLM(TemplateLM):
         answers: dict[int, tuple[float, bool]] = {}
         # Longest first, so that an out-of-memory error comes at once.
         by_length = sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
-        with autocast(self._model.head_weight.device, self._precision):
-            for start in range(0, len(by_length), self._batch_size):
-                batch = by_length[start : start + self._batch_size]
-                longest = [
-                    max(len(requests[index][2]) for index in indices) for _, indices in batch
-                ]
-                logits = self._last_logits([self._cut(list(ids)) for ids, _ in batch], longest)
-                for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
-                    for index in indices:
-                        text, _context, continuation = requests[index]
-                        answers[index] = _log_likelihood(
-                            logits_CxV[-len(continuation) :], continuation
-                        )
-                        if text is not None:
-                            self.cache_hook.add_partial("loglikelihood", text, answers[index])
+        for start in range(0, len(by_length), self._batch_size):
+            batch = by_length[start : start + self._batch_size]
+            longest = [max(len(requests[index][2]) for index in indices) for _, indices in batch]
+            logits = self._last_logits([self._cut(list(ids)) for ids, _ in batch], longest)
+            for (_ids, indices), logits_CxV in zip(batch, logits, strict=True):
+                for index in indices:
+                    text, _context, continuation = requests[index]
+                    answers[index] = _log_likelihood(logits_CxV[-len(continuation) :], continuation)
+                    if text is not None:
+                        self.cache_hook.add_partial("loglikelihood", text, answers[index])
         return [answers[index] for index in range(len(requests))]
 
     def loglikelihood_rolling(
