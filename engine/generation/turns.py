@@ -55,7 +55,6 @@ class Turns:
         self._device = device = model.head_weight.device
         self._temperature, self._top_p = temperature, top_p
         self._uniforms_NxT = to_device(uniforms_NxT, device)
-        self._stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
         self.tokens_NxT = torch.full((rows, turns), -1, device=device)
         self.log_probs_NxT = torch.zeros(rows, turns, device=device)
         """log p of each token at the sampling temperature (1 where that is 0) and without top_p;
@@ -70,9 +69,12 @@ class Turns:
         logits_PxV, self._cache = _prefill(model, prompts, turns - 1)
         self._cache.fan_out(prompt_of_N, turns - 1)
         self._asynchronous = is_asynchronous(device)
-        fixed = self._asynchronous and turns >= _WORTH_RECORDING and self._cache.fix_shapes()
-        self._repeats = repeatable if fixed else _as_it_is
-        self._turn = self._repeats(self._continue, device)
+        self._fixed = self._asynchronous and turns >= _WORTH_RECORDING and self._cache.fix_shapes()
+        self._turn = self._next_turn()
+        self._stops = bool(stop_ids)
+        vocabulary = torch.arange(logits_PxV.shape[1])
+        is_stop_V = torch.isin(vocabulary, torch.tensor(sorted(stop_ids), dtype=torch.long))
+        self._is_stop_V = to_device(is_stop_V, device)
         self._write(logits_PxV[to_device(prompt_of_N, device)])
         self.done = 1
 
@@ -91,6 +93,9 @@ class Turns:
             self.done += 1
         return True
 
+    def _next_turn(self) -> Work:
+        return repeatable(self._continue, self._device) if self._fixed else self._continue
+
     def _continue(self) -> None:
         self._write(_logits(self._model, self._new_M.unsqueeze(1), self._cache))
 
@@ -102,12 +107,12 @@ class Turns:
         self._new_M.copy_(new_M)
         self.tokens_NxT[where] = new_M
         self.log_probs_NxT[where] = log_probs_M
-        self._ended_M |= torch.isin(new_M, self._stops)
+        self._ended_M |= self._is_stop_V[new_M]
         self._at_1 += 1
 
     def _drop_ended(self) -> bool:
         """Remove rows that have ended once they are many; whether any row is left."""
-        if not len(self._stops):
+        if not self._stops:
             return True
         active = (~self._ended_M).nonzero().squeeze(1)  # The one wait for the device.
         if not len(active):
@@ -124,12 +129,8 @@ class Turns:
         self._cache.take(kept)
         self._rows_M, self._ended_M = self._rows_M[kept], self._ended_M[kept]
         self._new_M = self._new_M[kept]
-        self._turn = self._repeats(self._continue, self._device)
+        self._turn = self._next_turn()
         return True
-
-
-def _as_it_is(work: Work, device: torch.device) -> Work:
-    return work
 
 
 def _prefill(
