@@ -81,17 +81,29 @@ def _tell_ends(asking: dict[int, socket.socket]) -> None:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Go on as `python <program> <arguments>` would; a program is `-c CODE` or a file."""
+    """Go on as `python <program> <arguments>` would, be it `-c CODE`, `-m MODULE` or a file."""
+    if request["session"]:
+        os.setsid()
+        child_process = import_module("lmm_tui.child_process")
+        child_process.subprocess = import_module("forked_children").fork_children([])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
+    # What our own were opened for could have been another kind of file.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     first, *arguments = request["program"]
     if first == "-c":
         code, *arguments = arguments
         sys.argv = ["-c", *arguments]
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        return
+    if first == "-m":
+        module, *arguments = arguments
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         return
     sys.argv, sys.orig_argv = [first, *arguments], [sys.executable, first, *arguments]
     sys.path[0] = str(Path(first).parent)

@@ -96,20 +96,24 @@ class Forked:
         imports: Sequence[str] = (),
         streams: Sequence[int] = (),
         server: str | None = None,
+        session: bool = False,
     ) -> None:
-        """`program` is what stands behind `python`: a file or `-c CODE`, and its arguments.
+        """`program` is what stands behind `python`: a file, `-c CODE` or `-m MODULE`, and its
+        arguments. With `session` it leads one of its own, as a child that the product starts; what
+        it starts itself is forked, too.
 
         `imports` are made before it begins, by the process that it is forked from, as torch is.
         Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
         """
         self._said = [] if streams else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        self._connection = _connected(server)
         request = {
             "program": [str(part) for part in program],
             "folder": str(folder),
-            "env": dict(env),
+            "env": {**env, _SERVER: os.environ[_SERVER]},
             "imports": [*([] if server else _IMPORTS), *imports],
+            "session": session,
         }
-        self._connection = _connected(server)
         with Path(os.devnull).open() as nothing:
             files = streams or [nothing.fileno(), *(file.fileno() for file in self._said)]
             socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], files)
