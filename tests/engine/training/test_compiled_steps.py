@@ -65,7 +65,7 @@ def test_a_compiled_step_has_no_graph_break(
 def test_no_variant_of_a_stage_has_a_graph_break(
     variant: str, small: MakeConfig, chats: str, traced: None
 ) -> None:
-    stage = variant.split()[0]
+    stage = variant.split(maxsplit=1)[0]
     options = {"train__steps": 1, "log__val_every": 0, "log__probe_every": 0} | VARIANTS[variant]
     make = small if stage == "pretrain" else partial(of_stage, small, chats, stage)
     train(make(train__compile=True, **options))
