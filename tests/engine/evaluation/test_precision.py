@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 
 from lmm_tui.data.chat.template import CHATML
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -49,7 +50,8 @@ def test_likelihoods_are_those_of_this_precision(precision: Precision) -> None:
         logits = model(torch.tensor([context + continuation]))[0, len(context) - 1 : -1]
     log_p = logits.float().log_softmax(-1).gather(-1, torch.tensor(continuation).unsqueeze(1))
     lm = DecoderLM(model, tokenizer, CHATML, 2, precision)
-    ((found, _),) = lm._loglikelihood_tokens([(("", ""), context, continuation)])
+    asked = Instance("loglikelihood", {}, ("the cat", " sat on"), 0)
+    ((found, _),) = lm.loglikelihood([asked], disable_tqdm=True)
     assert found == pytest.approx(log_p.sum().item(), rel=1e-6)
     with torch.no_grad():
         exact = model(torch.tensor([context + continuation]))[0, len(context) - 1 : -1]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -108,15 +109,16 @@ def traced(turn: Callable[[], None], device: torch.device) -> Callable[[], None]
 
 @pytest.fixture
 def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Generation as on CUDA; how many rows there were whenever a turn was recorded."""
+    """Generation as on CUDA; how many rows were drawn by Python: at first, then in recordings."""
     rows: list[int] = []
 
-    def repeatable(turn: Callable[[], None], device: torch.device) -> Callable[[], None]:
-        rows.append(len(turn.__self__._rows_M))  # type: ignore[attr-defined]
-        return traced(turn, device)
+    def drawn(logits: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        rows.append(len(logits))
+        return draw.draw(logits, *rest)
 
     monkeypatch.setattr(turns, "is_asynchronous", lambda device: True)
-    monkeypatch.setattr(turns, "repeatable", repeatable)
+    monkeypatch.setattr(turns, "repeatable", traced)
+    monkeypatch.setattr(turns, "draw", drawn)
     monkeypatch.setattr(draw, "sort_rows", lambda rows: rows.sort().values)  # On a CPU numpy's.
     return rows
 
@@ -134,8 +136,11 @@ def test_a_turn_that_is_recorded_and_repeated_writes_the_same(
     for one, other in zip(found.log_probs, expected.log_probs, strict=True):
         torch.testing.assert_close(one, other)
     # Rows that ended were dropped; each number of rows is recorded anew, so there are few of them.
-    assert len(rows) > 1 or samples == 1
-    assert all(after.bit_count() == 1 and after <= before / 2 for before, after in pairwise(rows))
+    first, *recorded = rows
+    assert first == recorded[0] and (len(recorded) > 1 or samples == 1)
+    assert all(
+        after.bit_count() == 1 and after <= before / 2 for before, after in pairwise(recorded)
+    )
 
 
 def test_a_text_longer_than_the_context_is_the_same_when_turns_are_repeated(
