@@ -22,7 +22,8 @@ from pathlib import Path
 
 from repository import ROOT
 
-_IMPORTS = ("torch", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+_IMPORTS = ("torch._dynamo", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+"""Of torch also what every optimiser and every process group imports."""
 _HERE = Path(__file__).parent
 _SERVER = "LMM_TUI_TESTS_FORK_SERVER"
 """Where workers find the server that the session has started."""
@@ -123,10 +124,9 @@ class Forked:
 
     @classmethod
     def calling(cls, function: Callable[..., object], *args: object) -> Forked:
-        """Of a test module's function, with torch and what optimisers import."""
+        """Of a test module's function."""
         what = pickle.dumps((function, args)).hex()
-        imports = ["torch._dynamo", function.__module__]
-        return cls(["-c", _CALL, what], Path.cwd(), os.environ, imports)
+        return cls(["-c", _CALL, what], Path.cwd(), os.environ, [function.__module__])
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
