@@ -65,7 +65,7 @@ def _open_decoder(job: Job) -> Any:
 
 
 def evaluation_precision(device: torch.device, trained: str | None) -> Precision:
-    """That of the run's steps, and of its own evaluations; fp32 on a CPU, where lower precision
+    """That of the run's steps and validation; fp32 on a CPU, where lower precision
     gains nothing, for weights from elsewhere, and on a GPU without that of the run."""
     if trained is None or device.type == "cpu":
         return "fp32"
