@@ -121,7 +121,7 @@ def open_cockpit() -> int:
     from lmm_tui.engine.config.run_config import RunConfig
 
     installation.require_training()
-    return launch_cockpit(RunConfig(), configure=True, detach=True)
+    return launch_cockpit(RunConfig.defaults(), configure=True, detach=True)
 
 
 class _Owner:

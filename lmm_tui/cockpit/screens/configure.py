@@ -97,7 +97,6 @@ class ConfigureScreen(SweepFromForm):
         return self.query_one(OptionForm)
 
     def field(self, key: str) -> OptionField:
-        """The field of an option whose tab was opened before."""
         return self.form.field(key)
 
     def compose(self) -> ComposeResult:
@@ -123,6 +122,7 @@ class ConfigureScreen(SweepFromForm):
         tell_of_run(self.app, header)
         self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
         self.call_after_refresh(self._look_at_data)
+        self.call_after_refresh(RunConfig)  # The first edit would wait for its validators.
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
     def on_resize(self, event: events.Resize) -> None:

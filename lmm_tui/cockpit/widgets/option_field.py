@@ -50,7 +50,7 @@ _LEAST_HELP = 16
 LISTS = "▾"
 """Marks a field whose values can be chosen from a list."""
 
-_DEFAULTS = RunConfig()
+_DEFAULTS = RunConfig.defaults()
 
 
 class OptionField(Widget):
