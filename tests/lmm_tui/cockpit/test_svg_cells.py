@@ -25,11 +25,11 @@ async def test_each_character_stands_at_the_cell_that_the_terminal_gives_it(line
         r"[^>]*>([^<]*)<",
         _with_length_after_x(at_their_cells(plain)),
     ):
-        text, places = unescape(text), [float(place) for place in x.split()]
-        if len(places) == 1 and len(text) > 1:
-            assert float(length) == pytest.approx(cell * len(text), rel=1e-3)
-            places = [places[0] + cell * at for at in range(len(text))]
-        placed |= {round(place / cell): char for place, char in zip(places, text, strict=True)}
+        chars, places = unescape(text), [float(place) for place in x.split()]
+        if len(places) == 1 and len(chars) > 1:
+            assert float(length) == pytest.approx(cell * len(chars), rel=1e-3)
+            places = [places[0] + cell * at for at in range(len(chars))]
+        placed |= {round(place / cell): char for place, char in zip(places, chars, strict=True)}
     expected = {cell_len(line[:at]): char for at, char in enumerate(line) if char != " "}
     assert {at: char for at, char in placed.items() if not char.isspace()} == expected
 
