@@ -23,6 +23,7 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     DevicesFound,
     KnownFacts,
     StepsTried,
+    find_devices,
     name_taken,
     same_data,
     same_step_time,
@@ -69,8 +70,10 @@ class ConfigureScreen(SweepFromForm):
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
     BINDINGS = bindings("configure")
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, *, named_stage: str = "") -> None:
+        """`named_stage`: that of the command line, whose code may run."""
         super().__init__(name=CONFIGURE)
+        self._named_stage = named_stage
         self._given = config
         self._config = config
         self._known = KnownFacts()
@@ -312,15 +315,11 @@ class ConfigureScreen(SweepFromForm):
             await self.action_start()
 
     def _find_devices(self) -> None:
-        def find() -> DevicesFound:
-            from lmm_tui.engine.device import describe_devices
+        run_in_background(self, "devices", lambda: find_devices(self._named_stage))
 
-            return DevicesFound(describe_devices())
-
-        run_in_background(self, "devices", find)
-
-    def on_devices_found(self, event: DevicesFound) -> None:
+    async def on_devices_found(self, event: DevicesFound) -> None:
         self._known.devices = event.devices
+        await self.form.add_own(event.own)
         self.field("device").set_choices(["auto", *(device.name for device in event.devices)])
         self._update()
 
