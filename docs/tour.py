@@ -32,7 +32,7 @@ from lmm_tui.i18n import language
 from lmm_tui.terminal import capabilities
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 SETTLE_S = 1.0
 _PICTURES = Path(__file__).parent / "pictures"
 FOLDERS = {"en": _PICTURES, "zh": _PICTURES / "zh"}
