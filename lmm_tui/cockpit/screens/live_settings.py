@@ -86,7 +86,12 @@ class LiveSettings(ModalScreen[Changes | None]):
                 for setting in SETTINGS:
                     with HorizontalGroup():
                         yield Static(tr(setting.label), classes="label")
-                        yield Input(self._shown(setting), compact=True, id=setting.name)
+                        yield Input(
+                            self._shown(setting),
+                            placeholder=tr("by the run's length") if setting.least == 0 else "",
+                            compact=True,
+                            id=setting.name,
+                        )
             yield Static("", id="verdict")
             yield Button(f"enter  {tr('Preview the changes')}", id="go", compact=True)
             yield Button(f"esc    {tr('Cancel')}", id="stay", compact=True)
