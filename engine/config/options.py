@@ -120,7 +120,8 @@ def value_of(config: RunConfig, option: Option) -> Any:
 def checked(option: Option, value: Any) -> Any:
     """A value of a stage of one's own, as its section takes it. Raises ValidationError."""
     name = option.key.removeprefix("own.")
-    alone = create_model("own", __base__=Section, **{name: (option.field.annotation, option.field)})
+    fields: dict[str, Any] = {name: (option.field.annotation, option.field)}
+    alone = create_model("own", __base__=Section, **fields)
     return getattr(alone.model_validate({name: value}), name)
 
 

@@ -65,7 +65,7 @@ def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Reco
 def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     """One evaluation: a line for each score, with value, error bar, chance and questions."""
     baseline = 15 if width >= 90 else 7
-    room = width - 41 - baseline
+    room = width - 41 - baseline - (10 if width >= 90 else 0)  # Names are longer than ten.
     bar = min(max(room, 0), 40) if room >= 12 else 0
     name = max(min(width - 30 - baseline - (bar + 2 if bar else 0), 30), 12)
     guess = tr("random baseline") if baseline > 7 else tr("random")

@@ -49,12 +49,12 @@ class Section(BaseModel):
 
         A test checks that the defaults are valid.
         """
-        below = {
+        below: dict[str, Any] = {
             name: field.annotation.defaults()
             for name, field in cls.model_fields.items()
             if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
         }
-        return cls.model_construct(**below)
+        return cls.model_construct(None, **below)
 
 
 if __name__ == "__main__":

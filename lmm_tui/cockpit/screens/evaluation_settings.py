@@ -19,7 +19,7 @@ from lmm_tui.engine.evaluation.job import Backend, Job
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.number_format import duration
+from lmm_tui.i18n.number_format import age
 from lmm_tui.planning.candidates import candidates, devices
 from lmm_tui.terminal.safe_text import clean
 
@@ -79,7 +79,7 @@ class EvaluationSettings(BaseScreen):
         ]
         if not measured:
             return tr("{count:,} questions; how long: known once it runs", count=count)
-        took = duration(max(measured)[1] * count)
+        took = age(max(measured)[1] * count)
         return tr("{count:,} questions, about {time}", count=count, time=took)
 
     def show_settings(self) -> None:

@@ -39,7 +39,7 @@ class Found(Message):
 
 
 @dataclass
-class Counted(Message):
+class MatchesCounted(Message):
     """Which match the line at `offset` is, from 1, and how many there are."""
 
     wanted: str
@@ -185,9 +185,11 @@ class LogScreen(BaseScreen):
         if self._matches.wanted != wanted:
             self._matches = LogMatches(self._shown, wanted)
         matches = self._matches
-        self.in_background("count", lambda: Counted(wanted, offset, *matches.place(offset, size)))
+        self.in_background(
+            "count", lambda: MatchesCounted(wanted, offset, *matches.place(offset, size))
+        )
 
-    def on_counted(self, message: Counted) -> None:
+    def on_matches_counted(self, message: MatchesCounted) -> None:
         if (message.wanted, message.offset) != (self._wanted, self.query_one(LogView).found):
             self._count()
             return

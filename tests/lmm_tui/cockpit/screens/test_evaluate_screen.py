@@ -27,7 +27,7 @@ from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.i18n.number_format import duration
+from lmm_tui.i18n.number_format import age
 
 SIZES = [(120, 30), (80, 24), (60, 15)]
 
@@ -74,7 +74,7 @@ async def test_how_long_it_will_take_is_said_before_it_starts(run):
         await until_read(pilot, f"{asked:,} questions; how long: known once it runs")
         keep(run.dir, 20, 0.5, seconds=70.0)  # For 200 questions.
         app.screen.look()
-        await until_read(pilot, f"{asked:,} questions, about {duration(0.35 * asked)}")
+        await until_read(pilot, f"{asked:,} questions, about {age(0.35 * asked)}")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
