@@ -57,7 +57,7 @@ TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
 TRY_AFTER_S = 3.0
 """Once nothing was edited for this long, a few steps are tried."""
-DEVICES_AFTER_S = 0.5
+CHECKS_AFTER_S, DEVICES_AFTER_S = 0.2, 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
@@ -125,7 +125,7 @@ class ConfigureScreen(SweepFromForm):
         tell_of_run(self.app, header)
         self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
         self.call_after_refresh(self._look_at_data)
-        self.call_after_refresh(RunConfig)  # The first edit would wait for its validators.
+        self.set_timer(CHECKS_AFTER_S, RunConfig)  # The first edit would wait for its validators.
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
     def on_resize(self, event: events.Resize) -> None:
