@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, get_args
+from typing import Any, Self, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -54,7 +54,7 @@ class Section(BaseModel):
             for name, field in cls.model_fields.items()
             if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
         }
-        return cls.model_construct(None, **below)
+        return cast(Self, cls.model_construct(None, **below))
 
 
 if __name__ == "__main__":

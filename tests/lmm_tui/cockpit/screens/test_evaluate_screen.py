@@ -222,7 +222,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         await pilot.press("v")
         await until_read(pilot, "starting lm-eval")
         await pilot.press("S")
-        await until_read(pilot, "v evaluate ·")
+        await until_read(pilot, "v evaluate:")
         assert "Cancelled; v resumes it" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks")
