@@ -101,7 +101,7 @@ class LiveSettings(ModalScreen[Changes | None]):
             yield Button(f"esc    {tr('Cancel')}", id="stay", compact=True)
 
     def _unset(self, setting: LiveSetting) -> str:
-        """What applies to an interval that the settings of the run leave open, if they are known."""
+        """What applies to an interval that the known settings of the run leave open."""
         open_ = setting.name in _BY_LENGTH and _ALWAYS_SET in self._current
         return tr("by the run's length") if open_ else ""
 
