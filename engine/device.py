@@ -85,13 +85,8 @@ def resolve_device(name: str) -> torch.device:
 def describe_devices() -> list[DeviceInfo]:
     """The devices of this machine, best first."""
     return [
-        DeviceInfo(
-            str(device),
-            _described(device),
-            memory_total(device),
-            resolve_precision(device, "auto"),
-        )
-        for device in _devices()
+        DeviceInfo(str(one), _described(one), memory_total(one), resolve_precision(one, "auto"))
+        for one in _devices()
     ]
 
 
