@@ -23,6 +23,7 @@ CASES = {
     "open_run",
     "over_ssh",
     "ranks",
+    "real_model",
     "redraw",
     "report",
     "runs",
