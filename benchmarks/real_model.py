@@ -29,8 +29,10 @@ MOST_TOKENS = 40
 COUNTRIES = """
 France 法国 Paris 巴黎, Germany 德国 Berlin 柏林, Italy 意大利 Rome 罗马, Japan 日本 Tokyo 东京,
 China 中国 Beijing 北京, Russia 俄罗斯 Moscow 莫斯科, Greece 希腊 Athens 雅典,
-Egypt 埃及 Cairo 开罗, Canada 加拿大 Ottawa 渥太华, Kenya 肯尼亚 Nairobi 内罗毕, Peru 秘鲁 Lima 利马,
-Norway 挪威 Oslo 奥斯陆, Sweden 瑞典 Stockholm 斯德哥尔摩, Poland 波兰 Warsaw 华沙, Austria 奥地利 Vienna 维也纳,
+Egypt 埃及 Cairo 开罗, Canada 加拿大 Ottawa 渥太华, Kenya 肯尼亚 Nairobi 内罗毕,
+Peru 秘鲁 Lima 利马,
+Norway 挪威 Oslo 奥斯陆, Sweden 瑞典 Stockholm 斯德哥尔摩,
+Poland 波兰 Warsaw 华沙, Austria 奥地利 Vienna 维也纳,
 Cuba 古巴 Havana 哈瓦那, Iran 伊朗 Tehran 德黑兰, Thailand 泰国 Bangkok 曼谷,
 Finland 芬兰 Helsinki 赫尔辛基, Hungary 匈牙利 Budapest 布达佩斯, Spain 西班牙 Madrid 马德里,
 Portugal 葡萄牙 Lisbon 里斯本, Ireland 爱尔兰 Dublin 都柏林, India 印度 Delhi 德里
