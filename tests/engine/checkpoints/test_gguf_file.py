@@ -116,6 +116,7 @@ UNREAD = {
     "gemma2": ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
     "gemma3_text": ("query_pre_attn_scalar",),
     "gpt2": ("n_positions",),
+    "qwen3": ("head_dim",),
 }
 """What transformers' loader takes from its defaults, not from a file."""
 

@@ -57,7 +57,7 @@ def outcomes(small: MakeConfig, chats: str, folder: Path, cache: Path) -> dict[s
     run = train(first).run_dir
     found = {"train": as_mark(learnt(folder, run.path)), "packed": packing(folder)}
     rows = lines(run.metrics)
-    probed = any(name.startswith("probe/layers.1/") for row in rows for name in row)
+    probed = any(re.match(r"probe/(layers|h).1/", name) for row in rows for name in row)
     sampled = {row["step"] for row in lines(run.samples) if row["kind"] == "sample"} == {1, 2}
     kept: RunConfig = resolve(run.config)
     more = kept.model_copy(update={"train": kept.train.model_copy(update={"steps": 3})})
