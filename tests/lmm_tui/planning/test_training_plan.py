@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from architectures import VOCABULARY, model_folder
 from repository import ROOT
 
 from lmm_tui.cli.main import run
@@ -15,12 +14,10 @@ from lmm_tui.engine.cards import find_card
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
-from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.simulation import simulated_step
 from lmm_tui.engine.simulation.simulated_step import StepMemory
 from lmm_tui.planning.assumed_speed import Utilisation, assumed
 from lmm_tui.planning.plan_text import plan_record, plan_text
-from lmm_tui.planning.simulated_memory import simulated
 from lmm_tui.planning.training_plan import Planner, PlanRequest
 
 SHAPE = ModelShape(32000, 2048, 24, 16, 8, 128, 5504)
@@ -220,10 +217,3 @@ def test_the_table_of_the_docs_is_what_the_script_says():
     row = " | ".join(script["cells"](script["planned"]("0.1B", 1), "0.1B"))
     for page in ("plan.md", "plan.zh.md"):
         assert row in (ROOT / "docs" / page).read_text(encoding="utf-8")
-
-
-def test_a_form_is_told_the_shape_of_foreign_weights(tmp_path):
-    theirs = model_folder("llama", tmp_path / "llama")
-    found = simulated(RunConfig(start_from=str(tmp_path / "llama"), data={"seq_len": 32}))
-    assert found.shape.parameters == theirs.num_parameters()
-    assert (found.shape.num_layers, found.shape.vocab_size) == (2, VOCABULARY)
