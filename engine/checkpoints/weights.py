@@ -130,6 +130,7 @@ def _read_verified(path: Path) -> Weights:
         merged=adapter is not None,
         reward_head=reward_head,
         trained_template=None if config.reads_text else config.data.template,
+        trained_precision=config.train.precision,
     )
 
 
