@@ -28,7 +28,7 @@ Recent: TypeAlias = tuple[Steps, Column, Statistics]
 Stretch: TypeAlias = tuple[Steps, dict[str, Column]]
 """Steps, and the columns of the metrics that are measured at all of them."""
 
-_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
+_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"[\w.]+\.\d+")
 
 
 class HealthRows(ABC):
