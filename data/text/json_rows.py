@@ -146,6 +146,11 @@ def starts_array(file: BufferedReader) -> bool:
     return file.peek(64).removeprefix(BOM).lstrip()[:1] == b"["
 
 
+def starts_object_of_lines(file: BufferedReader) -> bool:
+    """Whether the first line of a file is no more than an opening brace."""
+    return file.peek(64).removeprefix(BOM).lstrip().split(b"\n")[0].strip() == b"{"
+
+
 def json_array(
     file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped, *, exact: bool = False
 ) -> Iterator[T]:

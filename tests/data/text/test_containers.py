@@ -331,7 +331,7 @@ def test_rows_of_csv_are_told_by_their_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a.csv:\\d: not UTF-8 text"):
         documents(str(path))
     path.write_text('text\n"open\n', encoding="utf-8")
-    with pytest.raises(DataError, match="a.csv:\\d: not CSV"):
+    with pytest.raises(DataError, match="a.csv:2: the row that starts here is not CSV"):
         documents(str(path))
 
 
@@ -343,3 +343,30 @@ def test_what_parquet_adds_to_structs_is_not_there(tmp_path: Path) -> None:
     json_path.write_text(json.dumps({"messages": turns}))
     one, other = (list(read_conversations(str(p), val_fraction=0)) for p in (path, json_path))
     assert one == other
+
+
+def test_a_column_that_json_rows_lack_is_told_with_those_that_they_have(tmp_path: Path) -> None:
+    path = textual(tmp_path, [{"body2": "a", "n": 1}], ".jsonl", "")
+    for source, told in {
+        str(path): 'no "text"; found "body2", "n"; name the column, such as --set data.columns.text',
+        f"{path}#body": 'no column "body", which data.columns.text names; found "body2", "n"',
+    }.items():
+        text, skipped = open_text(source, 1.0), Skipped()
+        assert not list(text.documents(skipped)) and skipped.first[0].why.startswith(told)
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"data": list(TEXTS)}, indent=1))
+    with pytest.raises(DataError, match="one.json: is one JSON object over several lines"):
+        documents(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_rows_before_damage_are_counted(tmp_path: Path, suffix: str) -> None:
+    rows = [{"text": os.urandom(99).hex()} for _ in range(2000)]
+    packed = bytearray(COMPRESS[suffix](lines(rows)))
+    packed[len(packed) // 2] ^= 0xFF
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="the compressed stream is damaged") as refusal:
+        documents(str(path))
+    row = int(str(refusal.value).split(":")[1])
+    assert 1000 - 2 * (1 << 16) // 200 < row < 2000  # gzip may see it only at its checksum.
