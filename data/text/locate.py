@@ -14,6 +14,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.text import hub
 from lmm_tui.data.text.containers import TABLES, TEXT_FORMATS, format_of, named
 from lmm_tui.data.text.dataset_folder import choose, split_of
+from lmm_tui.data.text.hub_cache import cached, listing
 from lmm_tui.data.text.source import Source
 from lmm_tui.guarded_files import read_text
 from lmm_tui.message import Message, os_reason
@@ -54,15 +55,7 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
             error=os_reason(error),
         ) from None
     if not matches and folder is None:
-        name = str(given)
-        folder = hub.cached(name, source.config)
-        if folder is None and hub.looks_like_a_name(name):
-            paths, notes = hub.download(source, formats)
-            return Located(sorted(paths), notes)
-        if folder is not None:
-            matches = _inside(folder)
-            if folder.parent.name != "snapshots":
-                source = replace(source, config="")  # The folder is of that configuration.
+        return _by_name(source, given, formats)
     if folder is not None and (saved := _saved(source, folder)) is not None:
         return saved
     found = sorted({path for path in matches if format_of(path) in formats})
@@ -84,6 +77,39 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
         return Located(found)
     found = [path for path in found if not path.name.startswith("cache-")]  # Of `datasets`' map.
     return _chosen(source, found, folder, readme)
+
+
+def _by_name(source: Source, given: Path, formats: tuple[str, ...]) -> Located:
+    """A dataset from the caches where they have all that is asked for, else from the Hub."""
+    name = str(given)
+    folder = cached(name, source.config)
+    refusal: DataError | None = None
+    if folder is not None:
+        listed = listing(folder)
+        files = [path for path in listed or _inside(folder) if not path.name.startswith("cache-")]
+        found = [path for path in files if format_of(path) in formats]
+        if folder.parent.name != "snapshots":
+            source = replace(source, config="")  # The folder is of that configuration.
+        try:
+            if not found:
+                raise _nothing(source, given, files, formats)
+            made = _saved(source, folder) or _chosen(
+                source, found, folder, _read(folder / "README.md")
+            )
+        except DataError as error:
+            refusal = error
+        else:
+            if all(path.is_file() for path in made.paths):
+                return made
+        if listed and refusal:
+            raise refusal
+    if not hub.looks_like_a_name(name):
+        raise refusal or _nothing(source, given, [], formats)
+    try:
+        paths, notes = hub.download(source, formats)
+    except hub.HubUnreachableError as unreachable:
+        raise refusal or unreachable from None
+    return Located(sorted(paths), notes)
 
 
 def _chosen(source: Source, found: Sequence[Path], root: Path, readme: str) -> Located:

@@ -302,7 +302,7 @@ def test_a_name_that_is_nowhere_is_one_sentence_when_offline(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
     )  # fmt: skip
-    said = "DataError data.source: 'nobody/nothing' is no file or folder here and not in the"
+    said = "HubUnreachableError data.source: 'nobody/nothing' is no file or folder here and not"
     assert done.stdout.startswith(said) and "the Hub cannot be reached" in done.stdout
 
 
@@ -348,7 +348,7 @@ def test_what_parquet_adds_to_structs_is_not_there(tmp_path: Path) -> None:
 def test_a_column_that_json_rows_lack_is_told_with_those_that_they_have(tmp_path: Path) -> None:
     path = textual(tmp_path, [{"body2": "a", "n": 1}], ".jsonl", "")
     for source, told in {
-        str(path): 'no "text"; found "body2", "n"; name the column, such as --set data.columns.text',
+        str(path): 'no "text"; found "body2", "n"; name the column, such as --set',
         f"{path}#body": 'no column "body", which data.columns.text names; found "body2", "n"',
     }.items():
         text, skipped = open_text(source, 1.0), Skipped()
