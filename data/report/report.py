@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class DataReport:
     """Documents of text; rows of conversations, pairs and prompts."""
     characters: int
     tokens: int
+    """Of a row with several answers those of the longest, with its prompt."""
     tokenizer: str
     lengths: dict[str, int]
     """Rows by their number of tokens: `0-15`, `16-31`, … twice as wide each."""
@@ -163,9 +165,9 @@ class _Pass:
         if not held:
             return
         if held[0].talks:
-            firsts = (item.talks[0] for item in held)
-            rendered = render_all(firsts, self._tokenizer, CHATML)
-            self.lengths.extend(len(ids) for ids, _ in rendered)
+            talks = (talk for item in held for talk in item.talks)
+            counts = (len(ids) for ids, _ in render_all(talks, self._tokenizer, CHATML))
+            self.lengths.extend(max(islice(counts, len(item.talks))) for item in held)
         else:
             self.lengths.extend(map(int, self._encoder.encode([one.text for one in held])[1]))
 
