@@ -8,7 +8,6 @@ import lzma
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import zstandard
 from containers import COMPRESS, Rows, every, lines, textual
 
 from lmm_tui.data.chat.conversations import read_conversations
-from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import prepare
@@ -53,21 +51,6 @@ def documents(source: str | Source) -> list[str]:
 def test_the_same_rows_give_the_same_documents_in_every_container(tmp_path: Path) -> None:
     for name, path in every(tmp_path, TEXTS).items():
         assert documents(str(path)) == [row["text"] for row in TEXTS], name
-
-
-@pytest.mark.parametrize(
-    ("rows", "read"),
-    [(CHATS, read_conversations), (PAIRS, read_pairs), (PROMPTS, read_prompts)],
-    ids=["chats", "pairs", "prompts"],
-)
-def test_the_same_rows_mean_the_same_in_every_container(
-    tmp_path: Path, rows: Rows, read: Callable[..., Any]
-) -> None:
-    found = {
-        name: list(read(str(path), val_fraction=0)) for name, path in every(tmp_path, rows).items()
-    }
-    assert len(found[".jsonl"]) == 9
-    assert all(one == found[".jsonl"] for one in found.values())
 
 
 def test_the_same_rows_give_the_same_tokens(tmp_path: Path) -> None:
