@@ -40,8 +40,6 @@ CHATS: Rows = [
     }
     for n in range(9)
 ]
-PAIRS: Rows = [{"prompt": f"{n}?", "chosen": f"{n + 1}", "rejected": "no"} for n in range(9)]
-PROMPTS: Rows = [{"prompt": f"What is {n}?", "answer": f"{n}"} for n in range(9)]
 
 
 def documents(source: str | Source) -> list[str]:
