@@ -105,7 +105,7 @@ class RowReader(Generic[T]):
                 raise DataError(
                     "{path}:{line}: {error}; mend the file", path=path, line=error.line, error=error
                 ) from None
-            except DamagedStreamError as error:  # Of an array, which is read as a whole.
+            except DamagedStreamError as error:  # Of an array that is parsed at once.
                 raise error.at(1) from None
 
     def _csv(self, path: Path, index: int) -> Iterator[T]:
