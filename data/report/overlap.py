@@ -35,7 +35,7 @@ class Overlap:
                 else:
                     self._short.setdefault(_plain(question), set()).add((task, number))
             self.questions[task] = number + 1
-        self._known = {size: np.array([*found], np.uint64) for size, found in self._of.items()}
+        self._known = {size: np.array(sorted(found), np.uint64) for size, found in self._of.items()}
         self._found: dict[str, set[int]] = {task: set() for task in self.questions}
         self.rows = 0
         """Texts with a question in them."""
@@ -51,7 +51,8 @@ class Overlap:
             hit |= self._note(self._short.get(_plain(prompt)))
         for size, known in self._known.items():
             if size < len(runs):
-                for gram in runs[size][np.isin(runs[size], known)].tolist():
+                nearest = known[np.searchsorted(known, runs[size]).clip(max=len(known) - 1)]
+                for gram in nearest[nearest == runs[size]].tolist():
                     hit |= self._note(self._of[size][gram])
         self.rows += hit
         return hit
