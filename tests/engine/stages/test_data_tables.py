@@ -18,4 +18,4 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 @pytest.mark.parametrize("name", ["containers", "names"])
 def test_the_pages_say_what_the_stages_do(tables: dict[str, str], page: str, name: str) -> None:
     found = place_of(name).search((ROOT / "docs" / page).read_text("utf-8"))
-    assert found and found[0] == tables[name], "python tests/support/data_tables.py writes it anew"
+    assert found and found[0] == tables[name], "python tests/support/data_tables.py rewrites it"
