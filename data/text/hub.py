@@ -166,7 +166,7 @@ def _copy(files: Any, protocol: str, remote: str) -> Path:
     return target
 
 
-def _explained(name: str, error: Exception) -> DataError:
+def _explained(name: str, error: BaseException) -> DataError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         return DataError(
