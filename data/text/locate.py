@@ -79,37 +79,46 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
     return _chosen(source, found, folder, readme)
 
 
+def is_cached(source: Source, formats: tuple[str, ...]) -> bool:
+    """Whether a dataset by name can be read without the Hub. Raises DataError as `locate` does."""
+    return isinstance(_from_cache(source, Path(source.path), formats), Located)
+
+
 def _by_name(source: Source, given: Path, formats: tuple[str, ...]) -> Located:
     """A dataset from the caches where they have all that is asked for, else from the Hub."""
-    name = str(given)
-    folder = cached(name, source.config)
-    refusal: DataError | None = None
-    if folder is not None:
-        listed = listing(folder)
-        files = [path for path in listed or _inside(folder) if not path.name.startswith("cache-")]
-        found = [path for path in files if format_of(path) in formats]
-        if folder.parent.name != "snapshots":
-            source = replace(source, config="")  # The folder is of that configuration.
-        try:
-            if not found:
-                raise _nothing(source, given, files, formats)
-            made = _saved(source, folder) or _chosen(
-                source, found, folder, _read(folder / "README.md")
-            )
-        except DataError as error:
-            refusal = error
-        else:
-            if all(path.is_file() for path in made.paths):
-                return made
-        if listed and refusal:
-            raise refusal
-    if not hub.looks_like_a_name(name):
-        raise refusal or _nothing(source, given, [], formats)
+    found = _from_cache(source, given, formats)
+    if isinstance(found, Located):
+        return found
+    if not hub.looks_like_a_name(str(given)):
+        raise found or _nothing(source, given, [], formats)
     try:
         paths, notes = hub.download(source, formats)
     except hub.HubUnreachableError as unreachable:
-        raise refusal or unreachable from None
+        raise found or unreachable from None
     return Located(sorted(paths), notes)
+
+
+def _from_cache(
+    source: Source, given: Path, formats: tuple[str, ...]
+) -> Located | DataError | None:
+    """None, or why not, where the Hub has to be asked; DataError where it was and has it not."""
+    folder = cached(str(given), source.config)
+    if folder is None:
+        return None
+    listed = listing(folder)
+    files = [path for path in listed or _inside(folder) if not path.name.startswith("cache-")]
+    found = [path for path in files if format_of(path) in formats]
+    if folder.parent.name != "snapshots":
+        source = replace(source, config="")  # The folder is of that configuration.
+    try:
+        if not found:
+            raise _nothing(source, given, files, formats)
+        made = _saved(source, folder) or _chosen(source, found, folder, _read(folder / "README.md"))
+    except DataError as error:
+        if listed:
+            raise
+        return error
+    return made if all(path.is_file() for path in made.paths) else None
 
 
 def _chosen(source: Source, found: Sequence[Path], root: Path, readme: str) -> Located:

@@ -20,6 +20,9 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.corpus import open_text
 from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.text.locate import locate
+from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.sections.data_config import DataConfig
+from lmm_tui.planning.data_summary import summarize_data
 
 
 def parquet(text: str) -> bytes:
@@ -94,6 +97,8 @@ def test_a_download_that_was_cut_short_is_not_taken_for_the_dataset(
     shard.unlink()
     assert texts("me/plain") == ["one", "two"]
     shard.unlink()
+    summary = summarize_data(RunConfig(data=DataConfig(source="me/plain")))
+    assert summary.text == "remote: me/plain" and not shard.exists()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="not whole in the Hugging Face cache, and the Hub cannot"):
         texts("me/plain")
