@@ -99,6 +99,7 @@ interrupt  ctrl+c    -  -  quit     Like q, also while typing; twice detaches  a
 start         f5              -  *  start         Start the run, or go to the first invalid value
 leave         escape q        -  *  cancel        Cancel without starting; asks if anything changed
 pick          enter           -  *  pick          Choose from a list, or go to the next field
+mark          space           -  *  sweep         Mark several values of a choice, to train each
 try           ctrl+t          -  *  benchmark     Time a few throwaway steps, now
 load          ctrl+o          -  *  load          Load a TOML file, another run or a recipe stage
 save          ctrl+s          -  *  save          Write the settings to a new TOML file
