@@ -311,3 +311,30 @@ def test_ranks_take_every_card_and_wait_until_all_are_free(
     both = slots.claim(two, "a/two")
     assert both is not None and both.device == "cuda"
     assert slots.claim(one, "a/one") is None
+
+
+def test_jobs_of_a_slurm_array_on_one_node_each_use_what_they_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = tuple(Card("H100", memory_total=80 << 30, uuid=f"GPU-{at}") for at in range(2))
+    reading = replace(Machine(tmp_path, None).read(), cards=cards)
+    monkeypatch.setattr(Machine, "read", lambda self: reading)
+
+    def job(task: int, shown: str) -> MachineSlots:
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        return MachineSlots("auto")
+
+    first, second, third = job(1, "0"), job(2, "1"), job(3, "GPU-1")
+    for slots, trial in ((first, "a"), (second, "b")):
+        slot = slots.claim(RunConfig(), trial)
+        assert slot is not None and slot.device == "cuda:0"  # As each job numbers its own.
+    assert third.claim(RunConfig(), "c") is None
+    second.release("b")
+    assert third.claim(RunConfig(), "c") is not None
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for cores, free in (({0, 1}, True), ({2, 3}, True), ({3, 4}, False)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: cores)
+        slot = MachineSlots("auto").claim(RunConfig(), f"on {cores}")
+        assert (slot is not None and slot.threads == 2) is free
