@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import forked
 import pytest
+from forked_children import ForkedPopen, fork_children
 from hypothesis import settings
+
+from lmm_tui import child_process
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
 
@@ -35,3 +38,11 @@ def folders_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         yield
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> list[ForkedPopen]:
+    """All children that the product starts during a test; they are forked."""
+    started: list[ForkedPopen] = []
+    monkeypatch.setattr(child_process, "subprocess", fork_children(started))
+    return started

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 
 import pytest
 import torch
+from forked import Forked
 from repository import ROOT
 
 from benchmarks import gpu
@@ -37,8 +38,9 @@ CASES = {
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    process = Forked(["-c", code], ROOT, os.environ)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(code, process.wait(), output, errors)
 
 
 def test_every_case_is_listed_with_its_title() -> None:

@@ -15,7 +15,7 @@ from repository import ROOT
 
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
-SHARDS = 4
+SHARDS = 2
 IMPORTED_ONCE = (
     "torch",
     "torch._dynamo",
@@ -23,6 +23,8 @@ IMPORTED_ONCE = (
     "textual.app",
     "textual.widgets",
     "pydantic",
+    "peft",
+    "lightning.pytorch",
 )
 NAMED_BY_USERS = ("engine/evaluate.py",)
 """Its name is taken by a package that only lm-eval imports, and that runs in another process."""

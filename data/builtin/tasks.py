@@ -8,6 +8,7 @@ and no tokens; the kinds themselves are in `number_tasks`, `list_tasks` and `tal
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from random import Random
 
 from lmm_tui.data.builtin import list_tasks, number_tasks, talk_tasks
@@ -36,8 +37,12 @@ _FRUITLESS = 500
 """Draws without a new question after which there are taken to be no more."""
 
 
-def task(seed: str, index: int, side: Split, kinds: Sequence[str] = KINDS) -> Task:
-    """Question number `index` of a series, one of the side and the kinds asked for."""
+@lru_cache(maxsize=2**15)
+def task(seed: str, index: int, side: Split, kinds: tuple[str, ...] = KINDS) -> Task:
+    """Question number `index` of a series, one of the side and the kinds asked for.
+
+    Remembered: data are gone through for the tokenizer, then for their tokens.
+    """
     rng = Random(f"task {seed} {side} {index}")
     weights = [_WRITERS[kind][1] for kind in kinds]
     write = _WRITERS[rng.choices(kinds, weights)[0]][0]
@@ -58,7 +63,7 @@ def conversations(
     for index in range(_CONVERSATIONS[side] if count is None else count):
         turns: tuple[Turn, ...] = ()
         for _ in range(2 if index % 5 == 4 else 1):
-            drawn = task("chat", asked, side, kinds)
+            drawn = task("chat", asked, side, tuple(kinds))
             asked += 1
             turns += Turn("user", drawn.question), Turn("assistant", drawn.answer)
         yield Conversation(turns)
@@ -67,7 +72,7 @@ def conversations(
 def pairs(side: Split, *, count: int | None = None, kinds: Sequence[str] = KINDS) -> Iterator[Pair]:
     """The right answer against one that is nearly right; by default 5,000 and 500."""
     for index in range(_PAIRS[side] if count is None else count):
-        drawn = task("pairs", index, side, kinds)
+        drawn = task("pairs", index, side, tuple(kinds))
         miss = Random(f"miss {index}").choice(drawn.misses)
         asked = (Turn("user", drawn.question),)
         yield Pair(asked, (Turn("assistant", drawn.answer),), (Turn("assistant", miss),))
@@ -78,7 +83,7 @@ def prompts(
 ) -> Iterator[Prompt]:
     """Questions, each with its exact answer; by default 5,000 and 500."""
     for index in range(_PROMPTS[side] if count is None else count):
-        drawn = task("prompts", index, side, kinds)
+        drawn = task("prompts", index, side, tuple(kinds))
         yield Prompt((Turn("user", drawn.question),), drawn.answer)
 
 

@@ -119,10 +119,19 @@ def _sums(rewards: Rewards, policy_2xB: Tensor) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
+    import json
+    import tempfile
+    from pathlib import Path
+
     from lmm_tui.engine.config.resolve import resolve
 
-    settings = resolve(assignments={"stage": "dpo"}).completed()
-    stage = DpoStage(settings, torch.device("cpu"), lambda *_: None)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pairs.jsonl")
+        rows = ({"prompt": f"{n}?", "chosen": f"{n}", "rejected": "no"} for n in range(99))
+        file.write_text("\n".join(map(json.dumps, rows)))
+        few = {"stage": "dpo", "data.source": str(file), "model.vocab_size": 300}
+        settings = resolve(assignments=few).completed()
+        stage = DpoStage(settings, torch.device("cpu"), lambda *_: None)
     batch = stage.micro_batches(0)[0]
     print(stage.tokenizer.decode(batch.labels_BxT[0].clamp(0).tolist()), batch.weight)
     print("=== 自测通过 ===")

@@ -241,7 +241,8 @@ if __name__ == "__main__":
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.planning.training_plan import Planner, PlanRequest
 
-    settings = resolve(assignments={"train.steps": 1000}).completed()
+    small = {"train.steps": 1000, "train.batch_size": 1, "model.num_layers": 1}
+    settings = resolve(assignments=small).completed()
     planner = Planner(PlanRequest(settings, settings.model.shape()))
     print(plan_text([planner.plan(find_card(name)) for name in ("rtx-4090", "t4")]))
     print("=== 自测通过 ===")

@@ -309,7 +309,8 @@ if __name__ == "__main__":
     from lmm_tui.engine.cards import find_card
     from lmm_tui.engine.config.resolve import resolve
 
-    settings = resolve(assignments={"train.steps": 1000}).completed()
+    small = {"train.steps": 1000, "train.batch_size": 1, "model.num_layers": 1}
+    settings = resolve(assignments=small).completed()
     found = Planner(PlanRequest(settings, settings.model.shape())).plan(find_card("rtx-4090"))
     print(found.taken, found.hours, found.cost)
     assert found.taken is not None and found.taken.verdict == "fits"

@@ -3,6 +3,7 @@
 import pytest
 import textual._wait
 from fake_run import FakeRun
+from textual.css.stylesheet import Stylesheet
 
 from lmm_tui.i18n import language
 from lmm_tui.textual_patches.install import install
@@ -13,6 +14,20 @@ install()
 # thousand keys are pressed here. What takes longer than a key is waited for by its outcome.
 textual._wait.SLEEP_GRANULARITY = 1 / 200
 textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
+
+# A fifth of the time to open an app goes into its style sheets, which are those of the last one.
+_parse, _parsed = Stylesheet._parse_rules, {}
+
+
+def _parse_once(self, css, read_from, is_default_rules=False, tie_breaker=0, scope=""):
+    given = (css, read_from, is_default_rules, tie_breaker, scope)
+    key = (*given, *self._variables.items())
+    if key not in _parsed:
+        _parsed[key] = _parse(self, *given)
+    return _parsed[key]
+
+
+Stylesheet._parse_rules = _parse_once
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,9 @@ files that are to be its standard streams, and is told its process id, then how 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import json
 import os
 import runpy
@@ -14,9 +17,11 @@ import selectors
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 def serve(path: str) -> dict[str, Any]:
@@ -35,7 +40,7 @@ def serve(path: str) -> dict[str, Any]:
         while True:
             for key, _ in ready.select():
                 if key.fileobj == 0:
-                    sys.exit()
+                    os._exit(0)
                 elif key.fileobj is woken:
                     woken.recv(100)
                     _tell_ends(asking)
@@ -65,6 +70,7 @@ def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     request: dict[str, Any] = json.loads(line)
     for name in request["imports"]:
         import_module(name)
+    gc.freeze()  # Children collect only what is theirs: the pages of the rest stay shared.
     return request, files
 
 
@@ -81,22 +87,62 @@ def _tell_ends(asking: dict[int, socket.socket]) -> None:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Go on as `python <program> <arguments>` would; a program is `-c CODE` or a file."""
+    """Go on as `python <program> <arguments>` would, be it `-c CODE`, `-m MODULE` or a file."""
+    if request["session"]:
+        os.setsid()
+        child_process = import_module("lmm_tui.child_process")
+        child_process.subprocess = import_module("forked_children").fork_children([])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
+    # What our own were opened for could have been another kind of file.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     first, *arguments = request["program"]
     if first == "-c":
         code, *arguments = arguments
         sys.argv = ["-c", *arguments]
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
         return
+    if first == "-m":
+        module, *arguments = arguments
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return
     sys.argv, sys.orig_argv = [first, *arguments], [sys.executable, first, *arguments]
     sys.path[0] = str(Path(first).parent)
     runpy.run_path(first, run_name="__main__")
 
 
+def end_after(function: Callable[..., None], *args: Any) -> NoReturn:
+    """End this process with `function` as Python does, but free nothing.
+
+    To take apart all that it was forked with costs a second: each page is copied for it.
+    """
+    code: object = 0
+    try:
+        function(*args)
+    except SystemExit as leaving:
+        code = leaving.code
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # Nobody reads it, or it was closed.
+            stream.flush()
+    if code == -signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    os._exit(code or 0)  # type: ignore[arg-type]
+
+
 if __name__ == "__main__":
-    become(serve(sys.argv[1]))
+    asked = serve(sys.argv[1])
+    end_after(become, asked)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fork_server import become, serve
+from fork_server import become, end_after, serve
 
 _OWN_THREADS = Path("/proc/self/task")
 """Those of Linux, which tells of threads that Python does not know."""
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     request = serve(socket)
     if lost:
         sys.exit(f"a test module starts threads when it is imported, which no fork keeps: {lost}")
-    become(request)
+    end_after(become, request)

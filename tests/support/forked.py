@@ -22,7 +22,8 @@ from pathlib import Path
 
 from repository import ROOT
 
-_IMPORTS = ("torch", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+_IMPORTS = ("torch._dynamo", "torch.distributed", "lmm_tui.engine.instrument.script_run")
+"""Of torch also what every optimiser and every process group imports."""
 _HERE = Path(__file__).parent
 _SERVER = "LMM_TUI_TESTS_FORK_SERVER"
 """Where workers find the server that the session has started."""
@@ -96,20 +97,24 @@ class Forked:
         imports: Sequence[str] = (),
         streams: Sequence[int] = (),
         server: str | None = None,
+        session: bool = False,
     ) -> None:
-        """`program` is what stands behind `python`: a file or `-c CODE`, and its arguments.
+        """`program` is what stands behind `python`: a file, `-c CODE` or `-m MODULE`, and its
+        arguments. With `session` it leads one of its own, as a child that the product starts; what
+        it starts itself is forked, too.
 
         `imports` are made before it begins, by the process that it is forked from, as torch is.
         Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
         """
         self._said = [] if streams else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        self._connection = _connected(server)
         request = {
             "program": [str(part) for part in program],
             "folder": str(folder),
-            "env": dict(env),
+            "env": {**env, _SERVER: os.environ[_SERVER]},
             "imports": [*([] if server else _IMPORTS), *imports],
+            "session": session,
         }
-        self._connection = _connected(server)
         with Path(os.devnull).open() as nothing:
             files = streams or [nothing.fileno(), *(file.fileno() for file in self._said)]
             socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], files)
@@ -119,10 +124,9 @@ class Forked:
 
     @classmethod
     def calling(cls, function: Callable[..., object], *args: object) -> Forked:
-        """Of a test module's function, with torch and what optimisers import."""
+        """Of a test module's function."""
         what = pickle.dumps((function, args)).hex()
-        imports = ["torch._dynamo", function.__module__]
-        return cls(["-c", _CALL, what], Path.cwd(), os.environ, imports)
+        return cls(["-c", _CALL, what], Path.cwd(), os.environ, [function.__module__])
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:

@@ -49,10 +49,11 @@ def toasts(app):
 
 async def until(pilot, condition, timeout_s=120.0):
     """Wait for something that other threads bring about."""
-    deadline = time.monotonic() + timeout_s
+    deadline, pause_s = time.monotonic() + timeout_s, 0.01
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain:\n{screen_text(pilot.app)}"
-        await pilot.pause(0.01)
+        await pilot.pause(pause_s)
+        pause_s = min(1.2 * pause_s, 0.1)  # What takes seconds shall not cost them here.
 
 
 async def settled(pilot):

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-FILES_A_CHILD = 8
+FILES_A_CHILD = 32
 TIMEOUT_S = 600
 
 

@@ -1,14 +1,12 @@
 """Training scripts as processes of their own, alone or as the ranks of a gloo group.
 
-`run_script` starts Python anew; the others are forked from a process that has imported torch.
+They are forked from a process that has imported torch.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,17 +40,10 @@ def begin_script(
 
 def run_script(folder: Path, text: str, *args: str, env: Mapping[str, str] | None = None) -> str:
     """What a script prints; it must succeed."""
-    done = subprocess.run(
-        [sys.executable, str(_write(folder, text)), *args],
-        cwd=folder,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    process = begin_script(folder, text, *args, env=env)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out + err
 
 
 def begin_ranks(folder: Path, text: str, count: int = 2) -> list[Forked]:

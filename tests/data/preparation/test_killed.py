@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from preparing import Preparing
 
 from lmm_tui.data.builtin.stories import story
@@ -204,11 +206,9 @@ try:
 except DataError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stderr == ""
-    assert done.stdout == (
+    said, errors = Forked(["-c", code], tmp_path, os.environ).communicate()
+    assert errors == ""
+    assert said == (
         f"data.cache_dir: {cache} cannot be written (File too large); make room there or choose "
         "another folder; what was tokenised so far is kept\n"
     )

@@ -23,7 +23,7 @@ _SMALL = {
     "device": "cpu",
     "model.vocab_size": 300,
     "model.hidden_size": 32,
-    "model.num_layers": 4,
+    "model.num_layers": 2,
     "model.intermediate_size": 64,
     "data.seq_len": 32,
     "data.builtin_mb": 0.1,
@@ -35,7 +35,7 @@ _SMALL = {
     "log.checkpoint_every": 0,
     "log.tensorboard": False,
 }
-_CORRUPT_AT = 200
+_CORRUPT_AT = 120
 
 Settings = dict[str, Any]
 
@@ -43,7 +43,7 @@ Settings = dict[str, Any]
 @contextmanager
 def high_lr() -> Iterator[Settings]:
     """Thirty times the default, and no warm-up."""
-    yield {"optim.lr": 30 * 3e-3 * (96 / 32) ** 0.5, "optim.warmup_steps": 0}
+    yield {"optim.lr": 30 * 3e-3 * (96 / 32) ** 0.5, "optim.warmup_steps": 0, "model.num_layers": 4}
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def frozen_layer() -> Iterator[Settings]:
     def init_weights(self: Decoder, seed: int) -> None:
         real(self, seed)
         for name, parameter in self.named_parameters():
-            if ".layers.2." in name:
+            if ".layers.1." in name:
                 parameter.register_hook(torch.zeros_like)
 
     with patch.object(Decoder, "init_weights", init_weights):
@@ -75,7 +75,7 @@ def causal_leak() -> Iterator[Settings]:
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
 
     with patch.object(self_attention, "_attend", attend):
-        yield {"model.hidden_size": 64, "model.num_layers": 2}
+        yield {"model.hidden_size": 64}
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def unshuffled_data() -> Iterator[Settings]:
     """Easy text first: half of the tokens, then the other half."""
 
     def sort(step: int, batch: Any) -> None:
-        shift = 0 if step <= _CORRUPT_AT else 150
+        shift = 0 if step <= 200 else 150
         batch.ids_BxT.remainder_(150).add_(shift)
         batch.labels_BxT.remainder_(150).add_(shift)
 
@@ -162,14 +162,14 @@ FAULTS: list[tuple[Callable[[], Any], int, tuple[str, ...], str]] = [
     (causal_leak, 200, ("too_good",), "causal leak"),
     (unshifted_labels, 60, ("too_good",), "unshifted labels"),
     (pads_in_the_loss, 60, ("too_good",), "unmasked padding"),
-    (corrupt_batch, 220, ("loss_spike", "grad_spike"), "a bad batch"),
+    (corrupt_batch, 130, ("loss_spike", "grad_spike"), "a bad batch"),
     (unshuffled_data, 300, ("loss_spike", "loss_risen"), "a change in the data"),
     (bf16_weights, 210, ("stuck_at_uniform",), "bf16 weights"),
 ]
 """Injection, steps until it is found, rules one of which must raise it, part of their suspect."""
 
 
-def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
+def alerts_of(folder: Path, cache: Path, settings: Settings) -> list[Alert]:
     """Train a run and return its alerts, but for those of the machine's speed.
 
     With the causes that somebody's own loop may have, as all faults here are such a loop's.
@@ -177,7 +177,7 @@ def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training.run_host import EngineHost
 
-    given = _SMALL | {"runs_dir": str(folder), "data.cache_dir": f"{folder}/cache"}
+    given = _SMALL | {"runs_dir": str(folder), "data.cache_dir": str(cache)}
     host = EngineHost(resolve(assignments=given | settings))
     assert host.run() == "finished", host.error
     session = Reader(host.run_dir.path)
@@ -192,10 +192,15 @@ def alerts_of(folder: Path, settings: Settings) -> list[Alert]:
     ("inject", "steps", "rules", "suspect"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS]
 )
 def test_a_fault_in_the_training_names_its_suspect(
-    inject: Callable[[], Any], steps: int, rules: tuple[str, ...], suspect: str, tmp_path: Path
+    inject: Callable[[], Any],
+    steps: int,
+    rules: tuple[str, ...],
+    suspect: str,
+    tmp_path: Path,
+    token_cache: Path,
 ) -> None:
     with inject() as settings:
-        found = alerts_of(tmp_path, {"train.steps": steps} | settings)
+        found = alerts_of(tmp_path, token_cache, {"train.steps": steps} | settings)
     assert any(it.rule in rules and suspect in it.suspect for it in found), found
 
 
@@ -209,9 +214,12 @@ def test_a_fault_in_the_training_names_its_suspect(
     ],
     ids=lambda settings: settings["stage"],
 )
-def test_a_healthy_run_of_each_stage_raises_none(settings: Settings, tmp_path: Path) -> None:
+def test_a_healthy_run_of_each_stage_raises_none(
+    settings: Settings, tmp_path: Path, token_cache: Path
+) -> None:
     size = {"data.seq_len": 64, "train.batch_size": 4}
     if settings["stage"] == "distill":
-        assert alerts_of(tmp_path, size | {"name": "teacher", "train.steps": 60}) == []
+        teacher = size | {"name": "teacher", "train.steps": 60}
+        assert alerts_of(tmp_path, token_cache, teacher) == []
         settings = settings | {"distill.teacher": f"{tmp_path}/teacher"}
-    assert alerts_of(tmp_path, size | {"name": "healthy"} | settings) == []
+    assert alerts_of(tmp_path, token_cache, size | {"name": "healthy"} | settings) == []

@@ -11,7 +11,7 @@ from lmm_tui.engine.run import environment
 from lmm_tui.engine.run.environment import command_line, git_state, masked, package_versions
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo, write_record
-from lmm_tui.runs.manage_runs import differences
+from lmm_tui.runs.compared_settings import differing, told_settings
 from lmm_tui.runs.status_text import git_text
 
 
@@ -96,6 +96,6 @@ def test_two_runs_show_where_they_were_started_differently(tmp_path: Path) -> No
         )  # fmt: skip
         write_record(run.info_file, info)
         runs.append(run)
-    found = {one.key: one for one in differences(*runs)}
-    assert found.keys() == {"git.commit", "versions.numpy"}
+    found = differing([told_settings(run) for run in runs])
+    assert found == ["git.commit", "versions.numpy"]
     assert git_text(runs[0].read_info()) == "aaaaaaaaaaaa (main), no changes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +30,13 @@ from lmm_tui.engine.run.run_dir import RunDir
 
 WHO = Implementation(name="night-watch", version="7")
 PAGE = 64 * 1024
-PROGRAM = "from lmm_tui.cli.main import main; main()"
+PROGRAM = """
+from forked_children import fork_children
+from lmm_tui import child_process
+child_process.subprocess = fork_children([])
+from lmm_tui.cli.main import main
+main()
+"""
 
 
 @asynccontextmanager
@@ -62,7 +69,7 @@ async def test_a_night_with_a_diverged_run(tmp_path: Path) -> None:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-c", PROGRAM, "mcp", "--runs-dir", str(tmp_path), "--allow-control"],
-        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+        env=os.environ | {"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     async with Client(server, client_info=WHO) as client:
         found = await ask(client, "list_runs")

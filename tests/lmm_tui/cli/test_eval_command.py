@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forked import Forked
 from made_runs import make_run
 from repository import ROOT
 
@@ -57,6 +59,7 @@ def trained(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_children")
 def test_a_checkpoint_is_scored_kept_and_compared(
     trained: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -85,21 +88,14 @@ def test_a_checkpoint_is_scored_kept_and_compared(
 def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -> None:
     code = "import sys; from lmm_tui.cli.main import main; sys.argv[0] = 'lmm-tui'; main()"
     # All questions there are: the first answers come long before the last.
-    command = [sys.executable, "-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        # A shell's background jobs, and all they start, ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
+    command = ["-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
+    process = Forked(command, ROOT, os.environ)
     answers = tmp_path / "cache" / "lmm-tui" / "evaluation" / "answers"
     deadline = time.monotonic() + 60
     while not list(answers.glob("*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate()
     assert process.returncode == main.INTERRUPTED
     assert "cancelled; the same command resumes it" in stderr
     assert not _children_of_lm_eval(tmp_path)
@@ -149,12 +145,14 @@ def test_both_command_lines_take_the_same_flags() -> None:
 
 @pytest.mark.slow
 def test_the_file_runs_as_a_command_of_its_own(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "engine" / "evaluate.py"), "--smoke", "--device", "cpu"]
-    command += ["--tasks", "lmm_choice", "--limit", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1].split()[:2] == ["lmm_choice", "acc"]
-    wrong = [sys.executable, str(ROOT / "engine" / "evaluate.py"), "--run", "nowhere"]
-    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("evaluate: nowhere: no such run")
+    file = ROOT / "engine" / "evaluate.py"
+    smoke = [file, "--smoke", "--device", "cpu", "--tasks", "lmm_choice", "--limit", "3"]
+    done = Forked(smoke, tmp_path, os.environ)
+    said, complaints = done.communicate()
+    assert done.returncode == 0, complaints
+    assert said.splitlines()[1].split()[:2] == ["lmm_choice", "acc"]
+    # Without our package on the path of Python, and without torch.
+    wrong = [sys.executable, str(file), "--run", "nowhere"]
+    refused = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("evaluate: nowhere: no such run")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from made_runs import make_run
 from processes import PROGRAM, until
 from rich.cells import cell_len
@@ -315,13 +316,9 @@ def test_a_hang_up_lets_the_run_go_on_unseen(small: list[str]) -> None:
     master, terminal = pty.openpty()
     # The first terminal that a session opens becomes its own, the one whose end it is told of.
     own_it = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
-    training = subprocess.Popen(
-        [sys.executable, "-c", f"{own_it}; {PROGRAM[-1]}", "train", *small, "--steps", "100000"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-    )
+    program = ["-c", f"{own_it}; {PROGRAM[-1]}", "train", *small, "--steps", "100000"]
+    streams = [terminal] * 3
+    training = Forked(program, Path.cwd(), os.environ, ["torch._dynamo"], streams, session=True)
     os.close(terminal)
     run = RunDir("runs/small")
     drain = threading.Thread(target=_drain, args=(master, lambda: rows(run) > 2))
@@ -348,21 +345,6 @@ def _drain(master: int, done: Callable[[], bool]) -> None:
         return done()
 
     until(step)
-
-
-@pytest.mark.slow
-def test_detached_trains_in_a_process_of_its_own(small: list[str], capsys: Capture) -> None:
-    assert main.run(["launch", *small, "--detach", "--steps", "100000"]) == 0
-    shown = capsys.readouterr().out
-    run = find_run("small", "runs")
-    pid = run.read_info().pid
-    assert f"training in process {pid}; attach with `lmm-tui monitor small`" in shown
-    assert pid != os.getpid() and os.getsid(pid) == pid
-    until(lambda: run.read_status().step > 2)
-    assert main.run(["send", "small", "stop"]) == 0
-    os.waitpid(pid, 0)
-    assert status().state == "stopped"
-    assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
 
 
 def test_detached_says_why_it_could_not_start(small: list[str], capsys: Capture) -> None:

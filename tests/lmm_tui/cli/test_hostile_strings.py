@@ -95,6 +95,7 @@ def test_every_command_stands_here() -> None:
     assert {words[0] for words in WORDS.values()} - {PRINTABLE} == COMMANDS.keys()
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", WORDS)
 def test_no_command_prints_it(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import psutil
 import pytest
 
 from lmm_tui.cockpit.chat_backend import (
@@ -74,14 +73,6 @@ def said(partner, *, piece, manner=GREEDY, stopped=lambda: False):
     return replies
 
 
-def chat_workers():
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "chat_worker" in " ".join(child.cmdline())
-    ]
-
-
 def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
     live = backends(session.run_dir)[0]
     pieces, whole = said(live, piece=3), said(live, piece=20)
@@ -91,7 +82,9 @@ def test_a_reply_in_pieces_is_the_reply_in_one_go(session):
     assert all(late[: len(early)] == early for early, late in pairwise(texts))
 
 
-def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process(session):
+def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process(
+    session, forked_children
+):
     assert session.send("checkpoint").ok  # Another test may have trained the model further.
     live, saved = backends(session.run_dir)
     try:
@@ -100,14 +93,15 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process
         mine, its = live.ask("read", asked), saved.ask("read", asked)
         assert mine.data["tokens"] == its.data["tokens"]
         assert mine.data["losses"][1:] == pytest.approx(its.data["losses"][1:], abs=1e-3)
-        (child,) = chat_workers()
+        (child,) = forked_children
         child.kill()
         child.wait()
         assert "ask again" in saved.ask("talk", {"prompt": "x"}).message
         assert saved.ask("talk", {"prompt": "x"}).ok
     finally:
         saved.close()
-    assert not chat_workers()
+    assert len(forked_children) == 2
+    assert all(child.poll() is not None for child in forked_children)
 
 
 def test_a_token_that_is_likeliest_has_the_loss_of_its_probability(session):
@@ -168,13 +162,14 @@ def test_a_question_that_makes_no_sense_is_refused_in_a_sentence(session, comman
     assert not reply.ok and words in reply.message
 
 
-def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_path):
+def test_a_checkpoint_that_cannot_be_read_says_why_and_leaves_no_process(tmp_path, forked_children):
     path = tmp_path / "run" / "checkpoints" / "step-000000003"
     path.mkdir(parents=True)
     partner = CheckpointBackend(path)
     reply = partner.ask("talk", {"prompt": "x"})
     assert not reply.ok and "config.toml" in reply.message
     partner.close()
+    assert [child.poll() is None for child in forked_children] == [False]
     assert not partner.ask("talk", {"prompt": "x"}).ok
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from processes import PROGRAM
 from repository import ROOT
 from templates import finished, sentences
@@ -72,16 +72,10 @@ def test_english_is_shown_as_it_is() -> None:
 
 def refused(*args: str, folder: Path) -> str:
     """What the program says of a refused command line under `--lang zh`."""
-    done = subprocess.run(
-        [*PROGRAM, "--lang", "zh", *args],
-        capture_output=True,
-        check=False,
-        cwd=folder,
-        encoding="utf-8",
-        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-    )
-    assert done.returncode == 2, done.stderr
-    return done.stderr.strip()
+    done = Forked([*PROGRAM[1:], "--lang", "zh", *args], folder, {"PYTHONPATH": str(ROOT)})
+    _, complaints = done.communicate()
+    assert done.returncode == 2, complaints
+    return complaints.strip()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forked import Forked
+from forked_children import ForkedPopen
 from processes import PROGRAM, until
 from small_runs import SMALLEST
 
@@ -77,11 +79,9 @@ def test_sigterm_ends_in_time_even_if_a_step_does_not(small: list[str]) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str]) -> None:
-    flags = [*small, "--steps", "100000"]
     # In a group of its own but in our session: to a session's leader ctrl+z means nothing.
-    training = subprocess.Popen(
-        [*PROGRAM, "train", *flags], stdout=subprocess.DEVNULL, process_group=0
-    )
+    program = ["-c", f"import os; os.setpgid(0, 0); {PROGRAM[-1]}", "train", *small]
+    training = Forked([*program, "--steps", "100000"], Path.cwd(), os.environ, ["torch._dynamo"])
     run = RunDir("runs/small")
     until(lambda: run.exists() and run.read_status().step > 5)
     process = psutil.Process(training.pid)
@@ -98,10 +98,13 @@ def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str
 
 @pytest.mark.slow
 def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
-    small: list[str], capsys: Capture
+    small: list[str], capsys: Capture, forked_children: list[ForkedPopen]
 ) -> None:
     assert main.run(["launch", *small, "--detach", "--retries", "1", "--steps", "100000"]) == 0
-    supervisor = int(capsys.readouterr().out.split("process ")[1].split(";")[0])
+    shown = capsys.readouterr().out
+    supervisor = int(shown.split("process ")[1].split(";")[0])
+    assert f"training in process {supervisor}; attach with `lmm-tui monitor small`" in shown
+    assert os.getsid(supervisor) == supervisor != os.getpid()
     run = RunDir("runs/small")
     until(lambda: list_checkpoints(run.checkpoints))
     engine = run.read_info().pid
@@ -112,9 +115,10 @@ def test_a_killed_engine_is_resumed_and_sigterm_ends_it_for_good(
     until(lambda: run.read_status().step > resumed_at)
     assert send(run.socket_path(), "probe").ok
     os.kill(supervisor, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1]) == 0
+    assert forked_children[0].wait() == 0
     status = run.read_status()
     assert status.state == "stopped"
+    assert {path.name for path in run.plots.iterdir()} == {"training.png", "probes.png"}
     assert list_checkpoints(run.checkpoints)[-1].name == f"step-{status.step:09d}"
     assert sorted(losses(run)) == list(range(1, status.step + 1))
     session = Reader(run.path)

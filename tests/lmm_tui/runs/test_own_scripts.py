@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -322,8 +321,10 @@ def test_a_notebook_plots_a_live_run(script: Script) -> None:
     at_step("runs/mine", 5)
     [cell] = documented("Read a run in a notebook")
     agg = os.environ | {"MPLBACKEND": "agg"}
-    read = subprocess.run([sys.executable, "-c", cell], env=agg, capture_output=True, check=True)
-    state, step, loss = read.stdout.decode().split()
+    read = Forked(["-c", cell], Path.cwd(), agg, ["matplotlib.pyplot"])
+    said, complaints = read.communicate()
+    assert read.returncode == 0, complaints
+    state, step, loss = said.split()
     assert state == "running" and int(step) >= 5 and float(loss) > 0
     assert Path("loss.png").read_bytes().startswith(b"\x89PNG")
     assert control_client.send(RunDir("runs/mine").socket_path(), "stop").ok

@@ -182,6 +182,7 @@ async def test_c_asks_for_a_path_and_says_what_refused_it(run, tmp_path, monkeyp
     assert asked == [(checkpoint_name(100), Path("taken/../hf"), False)]
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_conversion_that_fails_says_why_in_one_sentence(tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(LmmError, match="not converted: .*nothing"):

@@ -557,7 +557,7 @@ async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
         assert seat.says("ctrl+t benchmarks")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("forked_children")
 def test_a_trial_does_real_steps():
     size = {"model.hidden_size": 32, "model.num_layers": 2, "data.seq_len": 32}
     size |= {"train.batch_size": 2, "data.builtin_mb": 0.1, "model.vocab_size": 300}

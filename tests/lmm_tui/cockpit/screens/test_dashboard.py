@@ -351,6 +351,7 @@ async def test_a_command_to_a_run_that_nobody_serves_says_so(run):
         assert toasts(app) == ["the run is not active: nobody listens on its socket"]
 
 
+@pytest.mark.usefixtures("forked_children")
 async def test_e_writes_the_plots_in_a_process_of_its_own(run):
     run.train(1, 60)
     async with cockpit(run) as (app, pilot):
@@ -362,6 +363,7 @@ async def test_e_writes_the_plots_in_a_process_of_its_own(run):
     assert {path.name for path in run.dir.plots.iterdir()} == {"training.png", "probes.png"}
 
 
+@pytest.mark.usefixtures("forked_children")
 async def test_export_of_a_run_without_values_says_why_and_the_screen_stays(run):
     async with cockpit(run) as (app, pilot):
         run.dir.info_file.unlink()

@@ -182,6 +182,7 @@ async def test_without_a_checkpoint_it_says_what_to_do_and_no_key_breaks_it(run)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_children")
 async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path):
     settings = {
         "runs_dir": tmp_path,
