@@ -288,5 +288,5 @@ if __name__ == "__main__":
     screen = RunActions()
     screen.do = lambda title, work, **_: bool(print(title, work()))  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        screen._note(Path(folder), "good")
+        screen._note([Path(folder)], "good")
     print("=== 自测通过 ===")
