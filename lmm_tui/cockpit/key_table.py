@@ -99,13 +99,13 @@ interrupt  ctrl+c    -  -  quit     Like q, also while typing; twice detaches  a
 start         f5              -  *  start         Start the run, or go to the first invalid value
 leave         escape q        -  *  cancel        Cancel without starting; asks if anything changed
 pick          enter           -  *  pick          Choose from a list, or go to the next field
-mark          space           -  *  sweep         Mark several values of a choice, to train each
 try           ctrl+t          -  *  benchmark     Time a few throwaway steps, now
 load          ctrl+o          -  *  load          Load a TOML file, another run or a recipe stage
 save          ctrl+s          -  *  save          Write the settings to a new TOML file
 data          f3              -  *  data          Show the data as the model will see them
 copy          ctrl+y          -  *  copy          Copy the command line that starts this run
 reset         ctrl+r          -  *  default       Reset the field to its default
+mark          space           -  *  sweep         Mark several values of a choice, to train each
 next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
 previous_tab  pageup [        -  *  previous tab  Show the previous tab
 next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next
