@@ -85,6 +85,7 @@ class CockpitApp(SettingsApp):
         self._session = session
         super().__init__()
         self._config = config
+        self._named_stage = config.stage if config else ""
         self._start = start
         self._owned = owned
         self._own = session if owned else None
@@ -216,7 +217,8 @@ class CockpitApp(SettingsApp):
     def _configure(self, config: RunConfig) -> None:
         from lmm_tui.cockpit.screens.configure import ConfigureScreen
 
-        self.push_screen(ConfigureScreen(config), self._configured)
+        screen = ConfigureScreen(config, named_stage=self._named_stage)
+        self.push_screen(screen, self._configured)
 
     def _configured(self, config: RunConfig | None) -> None:
         self._draft = None

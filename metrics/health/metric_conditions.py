@@ -28,6 +28,7 @@ from lmm_tui.metrics.health.rolling import (
     Windows,
 )
 from lmm_tui.metrics.health.rows import HealthRows, OneRow
+from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.growing_array import Floats
 
 _ONE_BY_ONE = 32
@@ -60,7 +61,7 @@ class StuckAt(Condition):
             "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
             if isinstance(self.level, str)
             else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             level=level,
@@ -136,7 +137,7 @@ class SpikeCondition(Condition):
     def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
         what = Message(
             "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             value=value,
             step=step,
             mean=mean,
@@ -177,7 +178,7 @@ class Risen(Condition):
     def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
         what = Message(
             "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             best=best,
@@ -212,11 +213,11 @@ class BelowOwnMedian(Condition):
 
     def _tell(self, step: int, value: float, median: float) -> HealthFinding:
         what = Message(
-            "{metric} is {value:.3g} at step {step}, its median was {median:.3g}",
-            metric=self.metric,
-            value=value,
+            "{metric} is {value} at step {step}, its median was {median}",
+            metric=describe(self.metric).title,
+            value=_plain(value),
             step=step,
-            median=median,
+            median=_plain(median),
         )
         return HealthFinding(what, {self.metric: value, "median": median})
 
@@ -244,13 +245,18 @@ class Threshold(Condition):
         bound = self.above if high else self.below
         what = Message(
             "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             side=Message("above" if high else "below"),
             bound=bound,
         )
         return HealthFinding(what, {self.metric: mean, "bound": bound})
+
+
+def _plain(value: float) -> str:
+    """Rates are in the thousands: 1,404, never 1.4e+03."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

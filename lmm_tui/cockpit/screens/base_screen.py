@@ -48,6 +48,7 @@ class BaseScreen(PollingScreen):
 
     def on_mount(self) -> None:
         self.at_intervals(RUN_EVERY_S, self._tell_of_run)
+        self.behind_dialogs(RUN_EVERY_S, self._tell_of_run)
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook
+from lmm_tui.engine.config.options import Option, options_of_own
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.planning.data_summary import DataFacts
 from lmm_tui.planning.estimate import Estimate, estimate
 
@@ -33,6 +36,30 @@ class DevicesFound(Message):
     """A thread has imported torch and found these devices, the best one first."""
 
     devices: list[DeviceInfo]
+    own: tuple[Option, ...] = ()
+    """The settings of the stage, where it is one of somebody's own."""
+
+
+def find_devices(stage: str) -> DevicesFound:
+    """Look at the devices, and at the code of a stage that the user named; imports torch.
+
+    An empty name is that of no stage.
+    """
+    from lmm_tui.engine.device import describe_devices
+
+    return DevicesFound(describe_devices(), _options_of_stage(stage))
+
+
+def _options_of_stage(stage: str) -> tuple[Option, ...]:
+    if not stage or stage in BUILT_IN:
+        return ()
+    from lmm_tui.engine.stages.base import stage_class
+
+    try:
+        section = stage_class(stage).own_settings
+    except LmmError:  # Start says why.
+        return ()
+    return tuple(options_of_own(section)) if section else ()
 
 
 @dataclass

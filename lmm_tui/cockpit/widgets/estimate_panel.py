@@ -6,9 +6,11 @@ An `Outlook` is drawn as a table, or as four lines on a small terminal. The figu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -83,7 +85,7 @@ class EstimatePanel(Widget):
     def render(self) -> Content:
         if self.outlook is None:
             return Content()
-        return sentences(self.outlook) if self.compact else table(self.outlook)
+        return sentences(self.outlook, self.size.width) if self.compact else table(self.outlook)
 
 
 class CommandLine(Static):
@@ -137,18 +139,18 @@ def table(outlook: Outlook) -> Content:
     return Content("\n").join(lines)
 
 
-def sentences(outlook: Outlook) -> Content:
-    """The same in four lines."""
+def sentences(outlook: Outlook, width: int) -> Content:
+    """The same in four lines; what has no room is left out."""
     sized = outlook.estimate
     shape = sized.shape
     verdict, colour = outlook.verdict
     steps = [tr("{things} a step", things=_a_step(outlook))]
     if sized.total_tokens:
         steps.append(tr("{count} in all", count=exact(sized.total_tokens)))
-    if epochs := _epochs(sized):
-        steps.append(tr("epochs: {count}", count=epochs))
     if outlook.seconds_a_step:
         steps.append(_time(outlook))
+    if epochs := _epochs(sized):
+        steps.append(tr("epochs: {count}", count=epochs))
     lines = [
         Content(
             tr(
@@ -160,20 +162,36 @@ def sentences(outlook: Outlook) -> Content:
                 vocabulary=exact(shape.vocab_size),
             )
         ),
-        Content(tr(", ").join(steps)),
+        Content(_fitting(steps, tr(", "), width)),
         Content.assemble(
             f"{tr('memory')} {_memory(outlook)}",
             (tr(" ({verdict})", verdict=verdict) if verdict else "", colour),
             f" · {tr('disk')} {_checkpoints(sized)}",
         ),
         Content(
-            clean(
-                f"{outlook.device} · {outlook.data} · {_origin(outlook.config)} · "
-                f"{folder(outlook.config)}"
+            _fitting(
+                [
+                    clean(outlook.device),
+                    clean(outlook.data),
+                    clean(_origin(outlook.config)),
+                    clean(folder(outlook.config)),
+                ],
+                " · ",
+                width,
             )
         ),
     ]
     return Content("\n").join(lines)
+
+
+def _fitting(parts: Sequence[str], between: str, width: int) -> str:
+    """As many of the parts as fit into a line; the first one always."""
+    line, *others = parts
+    for part in others:
+        if cell_len(longer := f"{line}{between}{part}") > width:
+            break
+        line = longer
+    return line
 
 
 def promise(outlook: Outlook) -> str:
@@ -300,5 +318,5 @@ if __name__ == "__main__":
 
     shown = estimate(RunConfig(), corpus_bytes=6_000_000)
     example = Outlook(RunConfig(), shown, "built in, 6 MB", "cpu", 16_000_000_000)
-    print(table(example), sentences(example), example.verdict, promise(example), sep="\n")
+    print(table(example), sentences(example, 78), example.verdict, promise(example), sep="\n")
     print("=== 自测通过 ===")

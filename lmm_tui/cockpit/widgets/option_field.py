@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from rich.cells import cell_len
 from rich.highlighter import Highlighter
 from rich.text import Text
@@ -26,9 +27,10 @@ from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.assignments import toml_value
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.options import Option, lookup
+from lmm_tui.engine.config.options import Option, checked, lookup
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
@@ -50,7 +52,7 @@ _LEAST_HELP = 16
 LISTS = "▾"
 """Marks a field whose values can be chosen from a list."""
 
-_DEFAULTS = RunConfig()
+_DEFAULTS = RunConfig.defaults()
 
 
 class OptionField(Widget):
@@ -340,6 +342,8 @@ def parse(option: Option, text: str) -> Any:
     elif option.kind in (int, float):
         given = plain_number(text)
     try:
+        if option.table is not None:
+            return _of_own(option, given)
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
     except ConfigError:
         if option.allowed:
@@ -349,8 +353,16 @@ def parse(option: Option, text: str) -> Any:
         raise
 
 
+<<<<<<< HEAD
 def _plain(number: object) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
+=======
+def _of_own(option: Option, given: Any) -> Any:
+    try:
+        return checked(option, given)
+    except ValidationError as error:
+        raise ConfigError(validation_message(error, None)) from None
+>>>>>>> main
 
 
 def _list(text: str) -> list[Any]:

@@ -95,6 +95,18 @@ def test_a_title_with_room_for_one_trace_keeps_the_one_that_counts() -> None:
     assert "norm 0.0100" in title and "clipped" not in title
 
 
+def test_the_unit_goes_before_the_last_value() -> None:
+    rate = [Trace("train/clip_rate", "clip rate", "blue", "line")]
+    store = SeriesStore()
+    for step in (1, 2):
+        store.append({"step": step, "train/clip_rate": 0.25})
+    wide, narrow, least = (
+        lines(Plot("clip rate", rate, unit="share").draw(store, width, 8))[0].strip()
+        for width in (40, 20, 12)
+    )
+    assert (wide, narrow, least) == ("clip rate (share)  25.0 %", "clip rate  25.0 %", "clip rate")
+
+
 def test_of_several_runs_the_title_names_the_best() -> None:
     stores = {"calm": SeriesStore(), "wild": SeriesStore()}
     for loss, store in enumerate(stores.values(), start=2):

@@ -83,9 +83,11 @@ class Seat:
 
 
 @asynccontextmanager
-async def seated(config: RunConfig | None = None, size: tuple[int, int] = (120, 40)):
+async def seated(
+    config: RunConfig | None = None, size: tuple[int, int] = (120, 40), named_stage: str = ""
+):
     app: App[None] = App()
-    screen = ConfigureScreen(config or RunConfig())
+    screen = ConfigureScreen(config or RunConfig(), named_stage=named_stage)
     async with app.run_test(size=size) as pilot:
         seat = Seat(pilot, screen)
         app.push_screen(screen, seat.answers.append)
@@ -582,3 +584,40 @@ def test_launch_opens_it_without_torch_and_numpy():
     )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "set()"
+
+
+_OWN_STAGE = """
+from pydantic import Field
+from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.engine.stages.base import Stage
+from lmm_tui.metrics.stages.stage_info import StageInfo
+
+class Settings(Section):
+    digits: int = Field(6, ge=1, le=9, title="length of a number", description="Digits to sort")
+
+class SortStage(Stage):
+    info, own_settings = StageInfo("sort", "to sort digits"), Settings
+"""
+
+
+async def test_the_settings_of_a_stage_of_ones_own_are_fields_of_its_tab(tmp_path, monkeypatch):
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
+    file = tmp_path / "sort_stage.py"
+    file.write_text(_OWN_STAGE)
+    name = f"{file}:SortStage"
+    config = resolve(assignments={"stage": name})
+    async with seated(config, named_stage=name) as seat:
+        await seat.pilot.press("pagedown")  # Before its code is loaded.
+        await seat.until(lambda: seat.says("length of a number"))
+    async with seated(config, named_stage=name) as seat:
+        await seat.until(lambda: seat.screen.known.devices)
+        await seat.pilot.press("pagedown")
+        await seat.type_into("own.digits", "12")
+        await seat.until(lambda: seat.says("whole number from 1 to 9"))
+        await seat.type_into("own.digits", "8")
+        await seat.until(lambda: seat.screen.config.own == {"digits": 8})
+        assert "--set own.digits=8" in command_line(seat.screen.config)
+    async with seated(config) as seat:  # Loaded from a file: its code is not run.
+        await seat.until(lambda: seat.screen.known.devices)
+        await seat.pilot.press("pagedown")
+        assert not seat.says("length of a number")
