@@ -80,10 +80,12 @@ def check(axes: Sequence[Axis], base: RunConfig) -> None:
 
     Of values the first combinations are made, too: what does not go together is said at once.
     """
+    known = {option.key for option in options()}  # Not those of a stage of one's own.
     for axis in axes:
         meant = []
         for value in axis.choices or (_end(axis, axis.low), _end(axis, axis.high)):
-            meant.append(lookup(with_changes(base, settings({axis.key: value})), axis.key))
+            changed = with_changes(base, settings({axis.key: value}))
+            meant.append(lookup(changed, axis.key) if axis.key in known else value)
             if meant.index(meant[-1]) < len(meant) - 1:
                 raise _twice(axis.key, axis.choices)
     if not any(axis.is_range for axis in axes):

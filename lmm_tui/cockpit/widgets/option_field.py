@@ -35,7 +35,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
-from lmm_tui.sweeps.axes import Axis, SweepError, axis_of, settings, values_axis
+from lmm_tui.sweeps.axes import Axis, SweepError, axis_of, values_axis
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 from lmm_tui.toml_text import TomlError, parse_toml
 
@@ -281,14 +281,11 @@ class OptionField(Widget):
         if not self.axis.choices:
             parse(self.option, _plain(self.axis.high))
             return {self.option.key: parse(self.option, _plain(self.axis.low))}
-        if self.option.kind in (int, float):
-            first, *_ = [parse(self.option, _plain(value)) for value in self.axis.choices]
-        else:
-            changes = [settings({self.option.key: value}) for value in self.axis.choices]
-            first, *_ = [
-                lookup(with_changes(_DEFAULTS, change), self.option.key) for change in changes
-            ]
-        return {self.option.key: first}  # It stands for all in what is estimated.
+        values = [self._value_of(choice) for choice in self.axis.choices]
+        return {self.option.key: values[0]}  # It stands for all in what is estimated.
+
+    def _value_of(self, choice: str | int | float | bool) -> Any:
+        return choice if isinstance(choice, bool) else parse(self.option, _plain(choice))
 
     def _axis(self) -> Axis | None:
         if not isinstance(self._editor, ChoiceRow):
@@ -346,23 +343,21 @@ def parse(option: Option, text: str) -> Any:
             return _of_own(option, given)
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
     except ConfigError:
-        if option.allowed:
-            raise ConfigError(
-                tr("needs a {allowed}", allowed=translate_range(option.allowed))
-            ) from None
-        raise
+        if not option.allowed:
+            raise
+        allowed = translate_range(option.allowed)
+        raise ConfigError(tr("needs a {allowed}", allowed=allowed)) from None
 
 
-<<<<<<< HEAD
 def _plain(number: object) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
-=======
+
+
 def _of_own(option: Option, given: Any) -> Any:
     try:
         return checked(option, given)
     except ValidationError as error:
         raise ConfigError(validation_message(error, None)) from None
->>>>>>> main
 
 
 def _list(text: str) -> list[Any]:
