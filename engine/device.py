@@ -113,6 +113,10 @@ def resolve_precision(device: torch.device, precision: str) -> Precision:
             raise DeviceError(
                 "train.precision: {device} has no bf16; use fp16, fp32 or auto", device=device
             )
+        if device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+            raise DeviceError(
+                "train.precision: bf16 on an Apple GPU needs macOS 14; use fp32 or auto"
+            )
         return "bf16"
     if precision == "fp16":
         if device.type != "cuda":

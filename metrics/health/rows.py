@@ -26,7 +26,7 @@ Steps: TypeAlias = Any
 Recent: TypeAlias = tuple[Steps, Column, Statistics]
 """Steps and finite values of a metric, and the statistics of the window that ends with each."""
 
-_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
+_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"[\w.]+\.\d+")
 
 
 class HealthRows(ABC):

@@ -358,7 +358,7 @@ class ConfigureScreen(SweepFromForm):
     def on_memory_simulated(self, event: MemorySimulated) -> None:
         self._simulation.finished()
         if same_step_time(event.config, self._config):
-            self._known.memory, self._known.simulated_for = event.memory, event.config
+            self._known.simulated(event.config, event.found)
         self._update()
 
     def action_try(self) -> None:

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.number_format import count, duration, size
+from lmm_tui.i18n.number_format import NOTHING, count, duration, size
 from lmm_tui.metrics.stages.built_in import info_of
 from lmm_tui.planning.command_line import run_name
 from lmm_tui.planning.estimate import Estimate, exact
@@ -43,6 +43,9 @@ class Outlook:
     """A summary such as `cuda:0, NVIDIA H100`."""
     memory_total: int | None
     """Bytes of memory of the device, None if unknown."""
+    model_known: bool = True
+    """Whether the estimate is of the model that is trained, not of settings that weights to start
+    from replace."""
     simulated: bool = False
     """Whether the memory was simulated; else it is a first answer."""
     seconds_a_step: float | None = None
@@ -50,7 +53,9 @@ class Outlook:
 
     @property
     def memory_share(self) -> float | None:
-        return self.estimate.memory / self.memory_total if self.memory_total else None
+        if not self.memory_total or not self.model_known:
+            return None
+        return self.estimate.memory / self.memory_total
 
     @property
     def verdict(self) -> tuple[str, str]:
@@ -117,10 +122,15 @@ def table(outlook: Outlook) -> Content:
         (tr("data"), outlook.data),
         (tr("device"), outlook.device),
         ("", ""),
-        (tr("parameters"), parameters),
-        (tr("layers"), layers),
-        (tr("attention"), heads),
-        (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
+        *_if_known(
+            outlook,
+            [
+                (tr("parameters"), parameters),
+                (tr("layers"), layers),
+                (tr("attention"), heads),
+                (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
+            ],
+        ),
         ("", ""),
         (tr("per step"), _a_step(outlook)),
         (tr("total"), _in_all(outlook)),
@@ -129,7 +139,7 @@ def table(outlook: Outlook) -> Content:
         ("", ""),
         (tr("memory"), _memory(outlook)),
         ("", "METER"),
-        (tr("disk"), _checkpoints(sized)),
+        (tr("disk"), _checkpoints(outlook)),
         (tr("folder"), folder(config)),
     ]
     lines = []
@@ -153,7 +163,9 @@ def sentences(outlook: Outlook, width: int) -> Content:
         steps.append(tr("epochs: {count}", count=epochs))
     lines = [
         Content(
-            tr(
+            _not_known()
+            if not outlook.model_known
+            else tr(
                 "{parameters} parameters in {layers} layers of width {width}, {vocabulary} tokens "
                 "in the vocabulary",
                 parameters=count(shape.parameters),
@@ -166,7 +178,7 @@ def sentences(outlook: Outlook, width: int) -> Content:
         Content.assemble(
             f"{tr('memory')} {_memory(outlook)}",
             (tr(" ({verdict})", verdict=verdict) if verdict else "", colour),
-            f" · {tr('disk')} {_checkpoints(sized)}",
+            f" · {tr('disk')} {_checkpoints(outlook)}",
         ),
         Content(
             _fitting(
@@ -223,6 +235,17 @@ def _origin(config: RunConfig) -> str:
     return tr("from scratch")
 
 
+def _not_known() -> str:
+    return tr("not known yet")
+
+
+def _if_known(outlook: Outlook, rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows on a model, without values where it is another one than the settings say."""
+    if outlook.model_known:
+        return rows
+    return [(label, _not_known() if not at else NOTHING) for at, (label, _) in enumerate(rows)]
+
+
 def _meter(outlook: Outlook) -> Content:
     share = outlook.memory_share
     if share is None:
@@ -242,6 +265,8 @@ def _origin_and_aim(config: RunConfig) -> list[str]:
 
 
 def _memory(outlook: Outlook) -> str:
+    if not outlook.model_known:
+        return NOTHING
     needed = size(outlook.estimate.memory)
     if outlook.simulated and outlook.memory_total:
         return tr("{size} of {total}, simulated", size=needed, total=size(outlook.memory_total))
@@ -264,7 +289,7 @@ def _in_all(outlook: Outlook) -> str:
     if not sized.total_tokens:
         return _length(outlook)
     tokens = tr("{count} tokens", count=exact(sized.total_tokens))
-    return tr(", ").join([tokens, _operations(sized.flops)])
+    return tr(", ").join([tokens, _operations(sized.flops)]) if outlook.model_known else tokens
 
 
 def _length(outlook: Outlook) -> str:
@@ -294,7 +319,10 @@ def _time(outlook: Outlook) -> str:
     )
 
 
-def _checkpoints(sized: Estimate) -> str:
+def _checkpoints(outlook: Outlook) -> str:
+    if not outlook.model_known:
+        return NOTHING
+    sized = outlook.estimate
     each = size(sized.checkpoint)
     if sized.checkpoints == 1:
         return tr("about {size}, 1 checkpoint", size=each)
