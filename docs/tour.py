@@ -59,6 +59,7 @@ VIEWS = (
     View("runs", ("2",)),
     View("overlay", ("2", "home", "space", "space", "C")),
     View("differences", ("2", "home", "space", "space", "D", "]", "]")),
+    View("sweeps", ("2", "Q")),
     View("samples", ("3",)),
     View("chat", ("3", "i", *"Once upon a time", "enter")),
     View("tokens", ("3", "w", *["down"] * 3, *["right"] * 6)),

@@ -41,7 +41,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.remote.fleets import folder_for_new_runs
+from lmm_tui.runs.fleets import folder_for_new_runs
 from lmm_tui.terminal import first_paint, notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents

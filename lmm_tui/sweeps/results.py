@@ -38,7 +38,9 @@ def sweep_record(folder: SweepFolder) -> dict[str, Any]:
     best = best_trial(trials, higher=plan.higher)
     rows = [_row(folder, trial) for trial in trials]
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
-    seeds = [one.value for one in trials if best and one.point == best.point and one.value]
+    seeds = [
+        one.value for one in trials if best and one.point == best.point and one.value is not None
+    ]
     record = {
         "format": 1,
         "name": plan.name,

@@ -25,6 +25,7 @@ from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.checkpoint_list import CheckpointList, ListedCheckpoint, best_of
+from lmm_tui.runs.fleets import has_mirrors
 from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number
 from lmm_tui.terminal.safe_text import clean
@@ -98,6 +99,8 @@ class CheckpointsScreen(CheckpointActions):
         self.show_detail()
 
     def _empty_text(self) -> str:
+        if has_mirrors(self._run.path.parent):
+            return tr("Checkpoints stay on the machine of the run.\nUse lmm-tui there.")
         if self._live:
             return tr("No checkpoint yet.\nPress c on the dashboard to save one.")
         return tr("No checkpoint was saved in this run.\n2 lists all runs.")

@@ -21,6 +21,7 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
+from lmm_tui.runs.fleets import has_mirrors
 
 MOST_MATCHES = 5000
 _LEVEL_NAMES: dict[Level, str] = {
@@ -77,10 +78,10 @@ class LogScreen(BaseScreen):
         self._place = ""
 
     def compose_body(self) -> ComposeResult:
-        yield LogView(
-            self._shown,
-            tr("No output yet.\nEverything that training prints or logs appears here."),
-        )
+        empty = tr("No output yet.\nEverything that training prints or logs appears here.")
+        if has_mirrors(self._run.path.parent):
+            empty = tr("The output stays on the machine of the run.\nUse lmm-tui there.")
+        yield LogView(self._shown, empty)
         yield FilterInput(tr("find"), id="find")
         yield FilterInput(tr("filter"), id="narrow")
 

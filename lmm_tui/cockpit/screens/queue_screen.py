@@ -35,6 +35,7 @@ from lmm_tui.guarded_files import version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.installation import missing
+from lmm_tui.runs.fleets import has_mirrors
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class QueueScreen(ListScreen):
             "No sweeps yet.\nGive a field of the form several values, such as 1e-3, 3e-3, or a "
             "range, such as 1e-4..1e-2 log; or use `lmm-tui sweep`."
         )
+        if has_mirrors(self._runs_dir):
+            empty = tr("Sweeps are shown and steered on their own machine.\nUse lmm-tui there.")
         if message.broken and not rows:
             empty = "\n".join(map(translate_message, message.broken))
         self.query_one(Table).show(rows, empty=empty)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from json_schema import check_printed
 from repository import ROOT
 
 from lmm_tui.cli.main import run
@@ -167,6 +168,7 @@ def test_cards_are_compared(said, simulated):
     assert code == 0 and "H100 SXM" in out and "GeForce RTX 4090" in out
     assert out.count("take ▸") == 1  # 20 GB of weights leave no room for a sequence on the other.
     code, out, _ = said("--gpu", "h100", "--json", "--ranks", "2")
+    check_printed("plan CONFIG --gpu CARD --json", out)
     found = json.loads(out)["plans"][0]
     assert code == 0 and found["ranks"] == 2 and found["layouts"][0]["take"]
 
