@@ -23,6 +23,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+EMPTY_PAGES = "LMM_TESTS_EMPTY_PAGES"
+"""Set for children that are to draw no panels."""
+
 
 def serve(path: str) -> dict[str, Any]:
     """Answer until standard input ends; in a child, return what it is to run."""
@@ -96,6 +99,8 @@ def become(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
+    if EMPTY_PAGES in os.environ:
+        import_module("empty_pages").draw_empty_pages()
     # What our own were opened for could have been another kind of file.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
