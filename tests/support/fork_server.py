@@ -93,8 +93,7 @@ def become(request: dict[str, Any]) -> None:
     """Go on as `python <program> <arguments>` would, be it `-c CODE`, `-m MODULE` or a file."""
     if request["session"]:
         os.setsid()
-        child_process = import_module("lmm_tui.child_process")
-        child_process.subprocess = import_module("forked_children").fork_children([])
+        import_module("forked_children").fork_own_children(request["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
