@@ -134,6 +134,7 @@ def end_after(function: Callable[..., None], *args: Any) -> NoReturn:
             print(code, file=sys.stderr)
             code = 1
     except BaseException as error:
+        sys.last_value = error  # Before the hook, as the interpreter does.
         sys.excepthook(type(error), error, error.__traceback__)
         code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     threading._shutdown()  # type: ignore[attr-defined]
