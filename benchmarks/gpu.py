@@ -22,7 +22,7 @@ from lmm_tui.engine.device import autocast, peak_flops, resolve_precision
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.training.run_host import EngineHost
-from lmm_tui.planning.simulated_memory import simulated_memory
+from lmm_tui.planning.simulated_memory import simulated
 
 TITLE = "gpu: one CUDA GPU, against transformers' Trainer; on a machine without one a miniature"
 
@@ -80,7 +80,7 @@ def _memory(case: Case, folder: Path, device: torch.device) -> None:
     """The simulation before a run beside what three steps took."""
     short = replace(case, steps=1, rounds=0)
     config = short.config(folder / "memory")
-    guess = simulated_memory(config)
+    guess = simulated(config).memory
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     host = EngineHost(config)

@@ -48,7 +48,7 @@ TITLE = "observe: rows, probes, deep probes and health, against a bare step, JSO
 ROUNDS = 7
 LIMIT_STEP, LIMIT_PROBE = 0.01, 0.03
 """Of a step; what a deep probe may add is stated in the help of its option."""
-LIMIT_ROW, LIMIT_SCAN = 2.5, 12.0
+LIMIT_ROW, LIMIT_SCAN = 2.1, 12.0
 """Health rules: of the row as JSON; of numpy's mean and deviation of the columns."""
 _MIRRORED_ROWS = 2000
 _MAX_NORM = 1.0

@@ -19,9 +19,9 @@ from textual.geometry import Region
 
 from benchmarks.measure import QUICK, medians, report
 from lmm_tui.charts.canvas import FIRST_FREE_INK, Canvas
-from lmm_tui.charts.palette import SERIES_COLORS, shade
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.traces import Trace
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, shade
 from lmm_tui.metrics.series.series import SeriesStore
 
 TITLE = "redraw: one 100x30 chart of three series, 10k to 10M points, against plotext"

@@ -23,7 +23,7 @@ from lmm_tui.engine.model.decoder import Decoder
 
 TITLE = "rollout: 8 answers to each of 8 prompts against transformers' generate"
 
-LIMIT = 2.0
+LIMIT = 2.5
 
 _SHAPE = PRESETS["tiny"]
 _PROMPTS, _SAMPLES, _TOKENS = 8, 8, 64

@@ -2,7 +2,8 @@
 
 `python docs/tour.py RUN` opens the run on each screen; two of the runs beside it in `--runs-dir`
 are laid over each other. No terminal is needed. The pictures name no font of the web: they look
-the same offline. `--lang zh` draws those of the Chinese tour.
+the same offline. `--lang zh` draws those of the Chinese tour. `--all FOLDER` draws every screen at
+four sizes, dark and light, to be looked at.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import argparse
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.messages import Departure
+from lmm_tui.cockpit.preferences import Preferences
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
+from lmm_tui.cockpit.themes import DARK, LIGHT
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.reader import Reader
@@ -28,7 +32,7 @@ from lmm_tui.i18n import language
 from lmm_tui.terminal import capabilities
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK SC', monospace"
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 SETTLE_S = 1.0
 _PICTURES = Path(__file__).parent / "pictures"
 FOLDERS = {"en": _PICTURES, "zh": _PICTURES / "zh"}
@@ -55,6 +59,7 @@ VIEWS = (
     View("runs", ("2",)),
     View("overlay", ("2", "home", "space", "space", "C")),
     View("differences", ("2", "home", "space", "space", "D", "]", "]")),
+    View("sweeps", ("2", "Q")),
     View("samples", ("3",)),
     View("chat", ("3", "i", *"Once upon a time", "enter")),
     View("tokens", ("3", "w", *["down"] * 3, *["right"] * 6)),
@@ -64,12 +69,21 @@ VIEWS = (
     View("system", ("7",)),
 )
 FORMS = (View("configure"), View("configure-stage", ("right", "pagedown")))
+MORE = (
+    View("spikes", ("B",)),
+    View("ranks", ("9",)),
+    View("settings", ("L",)),
+    View("quit", ("q",)),
+)
+"""Drawn by `--all` only."""
+SIZES = ((200, 50), (120, 36), (80, 24), (60, 15))
+THEMES = (DARK.name, LIGHT.name)
 
 
-async def of_run(run: Path, view: View) -> str:
+async def of_run(run: Path, view: View, theme: str = DARK.name) -> str:
     """A view of a run, once all of it has been read and drawn."""
     session = Reader(run)
-    app = CockpitApp(session)
+    app = CockpitApp(session, habits=Preferences(theme=theme))
     async with app.run_test(size=view.size) as pilot:
         async with asyncio.timeout(PATIENCE_S):
             while session.loading or not session.series.names():
@@ -77,9 +91,10 @@ async def of_run(run: Path, view: View) -> str:
         return await _drawn(app, pilot, view, f"lmm-tui monitor {session.run_dir.name}")
 
 
-async def of_form(view: View) -> str:
+async def of_form(view: View, theme: str = DARK.name) -> str:
     """A view of the configure screen, once it knows the devices and the data."""
-    app = CockpitApp(config=RunConfig(), start=_no_start)
+    habits = Preferences(theme=theme)
+    app = CockpitApp(config=RunConfig(), start=_no_start, habits=habits)
     async with app.run_test(size=view.size) as pilot:
         async with asyncio.timeout(PATIENCE_S):
             while not (
@@ -118,6 +133,17 @@ def _family(found: re.Match[str]) -> str:
     return f"font-family: {FONTS}"
 
 
+def _draw_all(run: Path, folder: Path, only: str | None) -> None:
+    views = [view for view in (*VIEWS, *MORE, *FORMS) if only in (None, view.name)]
+    for view, size, theme in product(views, SIZES, THEMES):
+        if view.size != View.size:
+            continue  # The same as another one, at a size of its own.
+        sized = replace(view, size=size)
+        drawn = of_form(sized, theme) if view in FORMS else of_run(run, sized, theme)
+        name = f"{view.name}-{size[0]}x{size[1]}-{theme}"
+        _write(folder, replace(view, name=name), asyncio.run(drawn))
+
+
 def _write(folder: Path, view: View, svg: str) -> None:
     path = folder / f"{view.name}.svg"
     path.write_text(svg, encoding="utf-8")
@@ -130,12 +156,16 @@ def main() -> None:
     parser.add_argument("--runs-dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--only", metavar="NAME", help="draw one picture")
     parser.add_argument("--lang", choices=tuple(FOLDERS), default="en", help="of the interface")
+    parser.add_argument("--all", metavar="FOLDER", type=Path, help="every size and theme, into it")
     asked = parser.parse_args()
     capabilities.draw_for_files()
     language.use(asked.lang)
-    folder = FOLDERS[asked.lang]
-    folder.mkdir(exist_ok=True)
+    folder = asked.all or FOLDERS[asked.lang]
+    folder.mkdir(parents=True, exist_ok=True)
     run = find_run(asked.run, asked.runs_dir)
+    if asked.all:
+        _draw_all(run.path, folder, asked.only)
+        return
     for view in VIEWS:
         if asked.only in (None, view.name):
             _write(folder, view, asyncio.run(of_run(run.path, view)))

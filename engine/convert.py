@@ -23,7 +23,6 @@ from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.checkpoints.checked_weights import Weights
-from lmm_tui.engine.checkpoints.checkpoint import ADAPTER
 from lmm_tui.engine.checkpoints.gguf_architectures import gguf_model
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, write_gguf
 from lmm_tui.engine.checkpoints.hf_config import WeightsError, hf_config, named_ids
@@ -61,11 +60,9 @@ def convert(
     weights = read_weights(source)
     if weights.merged and not merge:
         raise WeightsError(
-            "{origin}: has LoRA adapters, which the target cannot hold; --merge "
-            "adds them to the weights (alone they are in {origin2}, as peft "
-            "loads them)",
+            "{origin}: has LoRA adapters; --merge adds them to the weights, --adapter writes them "
+            "alone, as peft loads them",
             origin=weights.origin,
-            origin2=weights.origin / ADAPTER,
         )
     _refuse_other_models(weights, target)
     if target.exists():

@@ -85,8 +85,8 @@ def resolve_device(name: str) -> torch.device:
 def describe_devices() -> list[DeviceInfo]:
     """The devices of this machine, best first."""
     return [
-        DeviceInfo(str(device), *_described(device), resolve_precision(device, "auto"))
-        for device in _devices()
+        DeviceInfo(str(one), _described(one), memory_total(one), resolve_precision(one, "auto"))
+        for one in _devices()
     ]
 
 
@@ -112,6 +112,10 @@ def resolve_precision(device: torch.device, precision: str) -> Precision:
         if device.type == "cuda" and not _cuda_has_bf16(device):
             raise DeviceError(
                 "train.precision: {device} has no bf16; use fp16, fp32 or auto", device=device
+            )
+        if device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+            raise DeviceError(
+                "train.precision: bf16 on an Apple GPU needs macOS 14; use fp32 or auto"
             )
         return "bf16"
     if precision == "fp16":
@@ -309,6 +313,15 @@ def memory_used(device: torch.device) -> int:
     return psutil.Process().memory_info().rss
 
 
+def memory_total(device: torch.device) -> int:
+    """Bytes of the device's memory, or for a CPU of the host's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    return psutil.virtual_memory().total
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that a device, or the host, is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -355,19 +368,17 @@ def _devices() -> list[torch.device]:
     return [torch.device("cuda", index) for index in range(cuda)] + mps + [torch.device("cpu")]
 
 
-def _described(device: torch.device) -> tuple[str, int]:
-    """A device's description and its memory in bytes."""
+def _described(device: torch.device) -> str:
     if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        return properties.name, properties.total_memory
+        return card_name(device)
     if device.type == "mps":
-        return Message("Apple GPU"), torch.mps.recommended_max_memory()
+        return Message("Apple GPU")
     threads = torch.get_num_threads()
     return Message(
         "{machine} CPU, {threads} thread" if threads == 1 else "{machine} CPU, {threads} threads",
         machine=platform.machine(),
         threads=threads,
-    ), psutil.virtual_memory().total
+    )
 
 
 def _cuda_has_bf16(device: torch.device) -> bool:

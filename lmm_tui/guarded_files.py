@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -245,13 +246,19 @@ def remove(path: Path, inside: Path) -> None:
             os.unlink(path.name, dir_fd=folder)
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
-    """A value that changes with every replacement of the file; None if it does not exist."""
+def version_of(path: Path) -> tuple[int, int, int] | None:
+    """A value that changes whenever a file is replaced or grows; None if it does not exist."""
     try:
         found = path.lstat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def free_path(path: Path) -> Path:
+    """The path, numbered where a file is there already."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

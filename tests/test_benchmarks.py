@@ -24,6 +24,7 @@ CASES = {
     "open_run",
     "over_ssh",
     "ranks",
+    "real_model",
     "redraw",
     "report",
     "runs",

@@ -19,7 +19,7 @@ from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
+from lmm_tui.data.text.dataset import Dataset, from_files
 from lmm_tui.data.text.row_fields import (
     CONTENT_KEYS,
     CONVERSATION_FIELDS,
@@ -27,6 +27,7 @@ from lmm_tui.data.text.row_fields import (
     ROLE_KEYS,
     THOUGHT_KEYS,
     refuse_unsupported,
+    shape_of,
 )
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question

@@ -19,8 +19,8 @@ from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.conversations import asked_turns, says_something, whole_turns, with_context
 from lmm_tui.data.chat.preferences import answer_turns, parse_pair
 from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.text.row_fields import LABEL_KEYS, LABELLED_FIELDS, refuse_unsupported
+from lmm_tui.data.text.dataset import Dataset, from_files
+from lmm_tui.data.text.row_fields import LABEL_KEYS, LABELLED_FIELDS, refuse_unsupported, shape_of
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Labelled, Pair, Turn, question
 from lmm_tui.message import Message

@@ -23,8 +23,8 @@ from lmm_tui.data.chat.conversations import (
     with_context,
 )
 from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported
+from lmm_tui.data.text.dataset import Dataset, from_files
+from lmm_tui.data.text.row_fields import PAIR_FIELDS, refuse_unsupported, shape_of
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Pair, Turn, question
 from lmm_tui.message import Message

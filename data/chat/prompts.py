@@ -15,8 +15,8 @@ from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.conversations import asked_turns
 from lmm_tui.data.text.corpus import BUILTIN
-from lmm_tui.data.text.dataset import Dataset, from_files, shape_of
-from lmm_tui.data.text.row_fields import PROMPT_FIELDS, refuse_unsupported
+from lmm_tui.data.text.dataset import Dataset, from_files
+from lmm_tui.data.text.row_fields import PROMPT_FIELDS, refuse_unsupported, shape_of
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import Prompt, question
 from lmm_tui.message import Message

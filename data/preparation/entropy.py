@@ -24,13 +24,30 @@ def unigram_and_bigram(ids: NDArray[np.unsignedinteger]) -> tuple[float, float]:
     sources that take turns are counted by their share.
     """
     stretches = _sampled(ids)
-    # Pairs do not span two stretches. One 64-bit number a pair makes counting a single sort.
-    first, second = stretches[:, :-1].ravel(), stretches[:, 1:].ravel()
-    pairs = first.astype(np.uint64) << np.uint64(32) | second
-    unigram = _entropy(np.bincount(stretches.ravel()))
-    pair_counts = np.unique(pairs, return_counts=True)[1]
-    bigram = _entropy(pair_counts) - _entropy(np.bincount(first))
+    first, second = stretches[:, :-1], stretches[:, 1:]  # Pairs do not span two stretches.
+    unigram = _entropy(_counts(stretches))
+    bigram = _entropy(_pair_counts(first, second)) - _entropy(_counts(first))
     return unigram, min(max(bigram, 0.0), unigram)
+
+
+def _counts(ids: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    """How often each id occurs; a row at a time, as `bincount` makes 64 bits of each id."""
+    size = int(ids.max()) + 1
+    return np.sum([np.bincount(row, minlength=size) for row in ids], axis=0)
+
+
+def _pair_counts(
+    first: NDArray[np.unsignedinteger], second: NDArray[np.unsignedinteger]
+) -> NDArray[np.int64]:
+    """How often each pair occurs, by one sort in place: a pair is a number twice as wide."""
+    bits = first.dtype.itemsize * 8
+    pairs = first.astype(f"u{first.dtype.itemsize * 2}")
+    pairs <<= bits
+    pairs |= second
+    pairs = pairs.ravel()
+    pairs.sort()
+    starts = np.flatnonzero(pairs[1:] != pairs[:-1]) + 1
+    return np.diff(starts, prepend=0, append=pairs.size)
 
 
 def _sampled(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:

@@ -7,30 +7,19 @@ pairs with similarity 0.8 all but 1 in 4,000 are compared.
 
 from __future__ import annotations
 
-import re
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lmm_tui.data.report.word_grams import Hashes, gram_hashes, words
+
 SIMILAR = 0.8
 """Estimated similarity from which texts are near duplicates."""
-_PLACES, _BANDS, _GRAM = 64, 16, 5
-_PRIME = np.uint64((1 << 61) - 1)
-_TERMS = re.compile(r"[㐀-鿿぀-ヿ가-힣]|[^\W_㐀-鿿぀-ヿ가-힣]+")
-_LONGEST = 20_000
+GRAM = 5
+LONGEST = 20_000
 """Characters of a text that are looked at."""
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words; a sign of Chinese, Japanese or Korean is one."""
-    return [word.lower() for word in _TERMS.findall(text)]
-
-
-def grams(found: list[str], size: int) -> list[bytes]:
-    """The word n-grams; of a shorter text it as a whole."""
-    last = max(len(found) - size + 1, 1)
-    return [" ".join(found[at : at + size]).encode() for at in range(last)] if found else []
+_PLACES, _BANDS = 64, 16
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_PRIME = np.uint64((1 << 61) - 1)
 
 
 class NearDuplicates:
@@ -41,17 +30,21 @@ class NearDuplicates:
         self._a = drawn.integers(1, 1 << 31, _PLACES, np.uint64)
         self._b = drawn.integers(0, 1 << 31, _PLACES, np.uint64)
         self._signatures: list[NDArray[np.uint32]] = []
-        self._seen: dict[tuple[int, bytes], int] = {}
+        self._seen: dict[int, int] = {}
         self.count = 0
 
     def add(self, text: str) -> int | None:
         """The number of a text before (from 0) of which this is a near duplicate, or None."""
-        signature = self._signature(text[:_LONGEST])
+        return self.add_runs(gram_hashes(words(text[:LONGEST]), GRAM))
+
+    def add_runs(self, runs: list[Hashes]) -> int | None:
+        """The same for the runs of words of at most `LONGEST` characters of a text."""
+        signature = self._signature(runs[: GRAM + 1])
         if signature is None:
             return None
         number = len(self._signatures)
         self._signatures.append(signature)
-        keys = [(at, part.tobytes()) for at, part in enumerate(signature.reshape(_BANDS, -1))]
+        keys = self._keys(signature)
         found = None
         for other in {self._seen[key] for key in keys if key in self._seen}:
             if (self._signatures[other] == signature).mean() >= SIMILAR:
@@ -62,14 +55,22 @@ class NearDuplicates:
         self.count += found is not None
         return found
 
-    def _signature(self, text: str) -> NDArray[np.uint32] | None:
-        hashes = {zlib.crc32(gram) for gram in grams(words(text), _GRAM)}
-        if not hashes:
+    def _signature(self, runs: list[Hashes]) -> NDArray[np.uint32] | None:
+        if not len(runs[-1]):
             return None
-        values = np.fromiter(hashes, np.uint64, len(hashes))
+        values = np.unique(runs[-1] >> np.uint64(32))
         spread = (values[:, None] * self._a + self._b) % _PRIME
         least: NDArray[np.uint32] = (spread & np.uint64(0xFFFFFFFF)).min(0).astype(np.uint32)
         return least
+
+    def _keys(self, signature: NDArray[np.uint32]) -> list[int]:
+        """A number for each band with what it holds."""
+        bands = signature.reshape(_BANDS, -1).astype(np.uint64)
+        found = np.arange(_BANDS, dtype=np.uint64)
+        for part in bands.T:
+            found = found * _SPREAD + part
+            found ^= found >> np.uint64(29)
+        return list(map(int, found))
 
 
 if __name__ == "__main__":

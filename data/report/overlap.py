@@ -6,10 +6,11 @@ where a prompt is that question and nothing else.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
 
-from lmm_tui.data.report.near_duplicates import grams, words
+import numpy as np
+
+from lmm_tui.data.report.word_grams import Hashes, gram_hashes, words
 
 SIZE, SHORTEST = 13, 8
 
@@ -25,30 +26,34 @@ class Overlap:
         for task, questions in tasks.items():
             number = -1
             for number, question in enumerate(dict.fromkeys(questions)):
-                found = words(question)
-                size = min(SIZE, len(found))
+                runs = gram_hashes(words(question), SIZE)
+                size = len(runs) - 1
                 if size >= SHORTEST:
                     of_size = self._of.setdefault(size, {})
-                    for gram in grams(found, size):
-                        of_size.setdefault(_hash(gram), set()).add((task, number))
+                    for gram in runs[size].tolist():
+                        of_size.setdefault(gram, set()).add((task, number))
                 else:
                     self._short.setdefault(_plain(question), set()).add((task, number))
             self.questions[task] = number + 1
+        self._known = {size: np.array(sorted(found), np.uint64) for size, found in self._of.items()}
         self._found: dict[str, set[int]] = {task: set() for task in self.questions}
         self.rows = 0
         """Texts with a question in them."""
 
     def add(self, text: str, asked: Iterable[str] = ()) -> bool:
         """Whether a text has a question, or a part of one; `asked` are the prompts in it."""
-        found = words(text)
+        return self.add_runs(gram_hashes(words(text), SIZE), asked)
+
+    def add_runs(self, runs: list[Hashes], asked: Iterable[str] = ()) -> bool:
+        """The same for the runs of words of a text."""
         hit = False
         for prompt in asked if self._short else ():
             hit |= self._note(self._short.get(_plain(prompt)))
-        for size, known in self._of.items():
-            if len(found) < size:
-                continue
-            for gram in grams(found, size):
-                hit |= self._note(known.get(_hash(gram)))
+        for size, known in self._known.items():
+            if size < len(runs):
+                nearest = known[np.searchsorted(known, runs[size]).clip(max=len(known) - 1)]
+                for gram in nearest[nearest == runs[size]].tolist():
+                    hit |= self._note(self._of[size][gram])
         self.rows += hit
         return hit
 
@@ -65,10 +70,6 @@ class Overlap:
 
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
-
-
-def _hash(gram: bytes) -> int:
-    return zlib.crc32(gram) | zlib.adler32(gram) << 32
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import numpy as np
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.builtin.tasks import test_set
 from lmm_tui.data.chat.template import CHATML, render_all
-from lmm_tui.data.report.near_duplicates import NearDuplicates
-from lmm_tui.data.report.overlap import Overlap
+from lmm_tui.data.report.near_duplicates import LONGEST, NearDuplicates
+from lmm_tui.data.report.overlap import SIZE, Overlap
 from lmm_tui.data.report.samples import Item, Samples, columns_of, kind_of
 from lmm_tui.data.report.scripts import Scripts
+from lmm_tui.data.report.word_grams import gram_hashes, words
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.locate import locate
 from lmm_tui.data.text.source import Source
@@ -48,6 +50,7 @@ class DataReport:
     """Documents of text; rows of conversations, pairs and prompts."""
     characters: int
     tokens: int
+    """Of a row with several answers those of the longest, with its prompt."""
     tokenizer: str
     lengths: dict[str, int]
     """Rows by their number of tokens: `0-15`, `16-31`, … twice as wide each."""
@@ -134,12 +137,12 @@ class _Pass:
     """What is counted while rows are read."""
 
     def __init__(self, tokenizer: Tokenizer, seq_len: int, tasks: Mapping[str, Iterable[str]]):
-        self.rows = self.characters = self.exact = 0
+        self.rows = self.characters = 0
         self.lengths = array("q")
         self.scripts, self.near, self.overlap = Scripts(), NearDuplicates(), Overlap(tasks)
         self._tokenizer = tokenizer
         self._encoder = DocumentEncoder(tokenizer, True, None)
-        self._seen: set[bytes] = set()
+        self._digests = array("Q")
         self._held: list[Item] = []
 
     def add(self, item: Item) -> None:
@@ -147,15 +150,25 @@ class _Pass:
         self.characters += len(item.text)
         self.scripts.add(item.text)
         key = hashlib.blake2b(item.text.encode("utf-8", "replace"), digest_size=8).digest()
-        if key in self._seen:
-            self.exact += 1
-        self._seen.add(key)
+        self._digests.frombytes(key)
         if self.rows <= MOST_COMPARED:
-            self.near.add(item.text)
-            self.overlap.add(item.text, item.asked)
+            self._compare(item)
         self._held.append(item)
         if len(self._held) >= _TOGETHER:
             self.flush()
+
+    @property
+    def exact(self) -> int:
+        """Rows that are the same as one before."""
+        return self.rows - len(np.unique(np.array(self._digests, np.uint64)))
+
+    def _compare(self, item: Item) -> None:
+        runs = gram_hashes(words(item.text), SIZE)
+        self.overlap.add_runs(runs, item.asked)
+        if len(item.text) <= LONGEST:
+            self.near.add_runs(runs)
+        else:
+            self.near.add(item.text)
 
     def flush(self) -> None:
         """Count the tokens of what is held."""
@@ -163,9 +176,9 @@ class _Pass:
         if not held:
             return
         if held[0].talks:
-            firsts = (item.talks[0] for item in held)
-            rendered = render_all(firsts, self._tokenizer, CHATML)
-            self.lengths.extend(len(ids) for ids, _ in rendered)
+            talks = (talk for item in held for talk in item.talks)
+            counts = (len(ids) for ids, _ in render_all(talks, self._tokenizer, CHATML))
+            self.lengths.extend(max(islice(counts, len(item.talks))) for item in held)
         else:
             self.lengths.extend(map(int, self._encoder.encode([one.text for one in held])[1]))
 

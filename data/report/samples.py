@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.chat.answers import answered, pair_conversations
 from lmm_tui.data.chat.conversations import read_conversations
+from lmm_tui.data.chat.labelled import LabelledRow, read_labelled
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.text.containers import CSV, TABLES, TEXT, TSV, format_of
@@ -24,11 +26,12 @@ from lmm_tui.data.text.source import Source
 from lmm_tui.data.text.tables import open_table
 from lmm_tui.data.turns import Conversation, Pair, Prompt, Turn
 
-Kind = Literal["text", "conversations", "pairs", "prompts"]
+Kind = Literal["text", "conversations", "pairs", "labelled", "prompts"]
 KINDS_OF_DATA: tuple[str, ...] = get_args(Kind)
 _READERS: dict[str, Any] = {
     "conversations": read_conversations,
     "pairs": read_pairs,
+    "labelled": read_labelled,
     "prompts": read_prompts,
 }
 
@@ -43,6 +46,8 @@ class Item:
     """The prompts in it."""
     talks: tuple[Conversation, ...] = ()
     """What the model reads of it in a chat stage: one, or the two of a pair."""
+    told: tuple[str, ...] = ()
+    """Of each of `talks`: chosen or rejected, good or bad, or the right answer to a prompt."""
 
 
 class Samples:
@@ -95,6 +100,8 @@ def kind_of(columns: Sequence[str], named: Sequence[str] = ()) -> str:
     names = {*columns, *named}
     if {"chosen", "rejected"} <= names:
         return "pairs"
+    if "kto_tag" in names or {"completion", "label"} <= names:
+        return "labelled"
     if names & {"messages", "conversations", "instruction"}:
         return "conversations"
     return "prompts" if "prompt" in names and "text" not in names else "text"
@@ -124,13 +131,20 @@ def columns_of(source: Source) -> dict[str, str]:
     return {name: kinds.get(type(value), "number") for name, value in first.items()}
 
 
-def _item(row: Conversation | Pair | Prompt) -> Item:
+def _item(row: Conversation | Pair | LabelledRow | Prompt) -> Item:
+    told: tuple[str, ...] = ()
     if isinstance(row, Pair):
-        talks = tuple(Conversation(row.prompt + answer) for answer in (row.chosen, row.rejected))
         turns = row.prompt + row.chosen + row.rejected
+        talks, told = tuple(pair_conversations(row)), ("chosen", "rejected")
+    elif isinstance(row, tuple):
+        turns = row[0].prompt + tuple(turn for one in row for turn in one.answer)
+        talks = tuple(answered(one.prompt, one.answer) for one in row)
+        told = tuple("good" if one.good else "bad" for one in row)
     else:
         turns, talks = row.turns, (Conversation(row.turns),)
-    return Item("\n".join(turn.content for turn in turns), _asked(turns), talks)
+        if isinstance(row, Prompt) and row.answer is not None:
+            told = (row.answer,)
+    return Item("\n".join(turn.content for turn in turns), _asked(turns), talks, told)
 
 
 def _asked(turns: Sequence[Turn]) -> tuple[str, ...]:

@@ -13,6 +13,12 @@ _RANGES = (
     ("Hangul", 0xAC00, 0xD7B0), ("Han", 0x20000, 0x32000),
 )  # fmt: skip
 OTHER = "other"
+_BOUNDS = np.unique([[first, end] for _, first, end in _RANGES] + [[0x250, 0x250]])
+_NAMES = [
+    next((name for name, first, end in _RANGES if first <= start < end), OTHER * (start >= 0x250))
+    for start in (0, *_BOUNDS.tolist())
+]
+"""What is between the bounds; below 0x250 all that is no letter is nothing."""
 
 
 class Scripts:
@@ -23,17 +29,10 @@ class Scripts:
 
     def add(self, text: str) -> None:
         points = np.frombuffer(text.encode("utf-32-le", "replace"), "<u4")
-        for name, first, end in _RANGES:
-            found = int(((points >= first) & (points < end)).sum())
-            if found:
-                self._counts[name] = self._counts.get(name, 0) + found
-        others = int((points >= 0x250).sum()) - sum(
-            int(((points >= first) & (points < end)).sum())
-            for _, first, end in _RANGES
-            if first >= 0x250
-        )
-        if others:
-            self._counts[OTHER] = self._counts.get(OTHER, 0) + others
+        counts = np.bincount(np.searchsorted(_BOUNDS, points, side="right"), minlength=len(_NAMES))
+        for name, count in zip(_NAMES, counts.tolist(), strict=True):
+            if count and name:
+                self._counts[name] = self._counts.get(name, 0) + count
 
     @property
     def shares(self) -> dict[str, float]:

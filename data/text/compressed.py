@@ -23,7 +23,9 @@ from lmm_tui.message import Message
 RATIO = 100
 """How many times larger than its file a stream may be, beyond `FREE` bytes."""
 FREE = 256 << 20
-_PIECE = 1 << 18
+_PIECE = 1 << 14
+"""Bytes: what stands before damage in the same piece is not read, and the row that is named is
+that of the piece."""
 _MEMORY = 256 << 20
 """The most that a decoder may take: windows of .zst and dictionaries of .xz can be larger."""
 

@@ -61,6 +61,7 @@ class CsvRows:
             yield line, {name: _value(name, cell) for name, cell in row if cell}
 
     def _next(self) -> list[str] | None:
+        start = self._reader.line_num + 1
         try:
             return next(self._reader, None)
         except UnicodeDecodeError:
@@ -71,9 +72,9 @@ class CsvRows:
             ) from None
         except csv.Error as error:
             raise DataError(
-                "{path}:{line_num}: not CSV ({error}); mend the file",
+                "{path}:{start}: the row that starts here is not CSV ({error}); mend the file",
                 path=self._path,
-                line_num=self._reader.line_num,
+                start=start,
                 error=error,
             ) from None
 

@@ -6,7 +6,6 @@ this module finds files, counts rows that cannot be used, and refuses files with
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from lmm_tui.data.text.containers import ROW_FORMATS
 from lmm_tui.data.text.json_rows import Parse, Skipped
 from lmm_tui.data.text.locate import locate
 from lmm_tui.data.text.open_files import check_unchanged, stamp
-from lmm_tui.data.text.row_fields import unused_fields
+from lmm_tui.data.text.row_fields import shape_of, unused_fields
 from lmm_tui.data.text.row_files import RowReader
 from lmm_tui.data.text.source import Source
 from lmm_tui.message import Message
@@ -118,12 +117,6 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
 
     paths = tuple(path for part in parts for path in part.paths)
     return Dataset(rows, paths, tuple(note for part in parts for note in part.notes))
-
-
-def shape_of(row: dict[str, Any]) -> str:
-    """The keys of a row, for a sentence about what was found instead of what was expected."""
-    keys = [json.dumps(key, ensure_ascii=False) for key in list(row)[:6]]
-    return Message("found {keys}", keys=keys) if keys else Message("found an empty object")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from lmm_tui.data.text.json_rows import BOM, BadLine, Skipped
 from lmm_tui.data.text.locate import locate
 from lmm_tui.data.text.open_files import check_unchanged, opened, stamp
 from lmm_tui.data.text.passages import SEPARATOR, documents
-from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, unused_fields
+from lmm_tui.data.text.row_fields import TEXT_FIELDS, refuse_unlearnable, shape_of, unused_fields
 from lmm_tui.data.text.row_files import RowReader, TextColumn
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.cpus import usable_cpus
@@ -216,7 +216,7 @@ def _text_of(skipped: Skipped, column: TextColumn, record: dict[str, Any]) -> st
     """The text of a row; ValueError says why there is none. Other fields are noted."""
     name = column.of(record)
     if name not in record:
-        raise ValueError(Message('no key "{name}"', name=name))
+        raise ValueError(Message('no "{name}"; {shape_of}', name=name, shape_of=shape_of(record)))
     if not isinstance(record[name], str):
         raise ValueError(Message('"{name}" is not a string', name=name))
     refuse_unlearnable(record)

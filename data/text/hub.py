@@ -12,22 +12,24 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.containers import format_of
 from lmm_tui.data.text.dataset_folder import choose
+from lmm_tui.data.text.hub_cache import NAME, keep_listing
 from lmm_tui.data.text.source import Source
 from lmm_tui.message import Message
 from lmm_tui.user_folders import user_cache
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_SHORT = re.compile(r"[A-Za-z0-9][\w.-]*")
 _HUB = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
 _PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "https", "http", "hf", "file", "memory")
 _FORMATS_TOLD = "parquet, arrow, JSON lines, CSV or text"
+
+
+class HubUnreachableError(DataError):
+    """Nothing can be said of a dataset by its name: there is no network, or no Hub."""
 
 
 def is_remote(path: str) -> bool:
@@ -41,39 +43,7 @@ def is_dataset_url(path: str) -> bool:
 
 def looks_like_a_name(path: str) -> bool:
     """`owner/name`, as on the Hub, rather than a file that is not there."""
-    return bool(_NAME.fullmatch(path)) and not format_of(path)
-
-
-def cached(name: str, config: str) -> Path | None:
-    """The folder of a dataset in the caches of huggingface_hub or `datasets`.
-
-    Raises DataError where `datasets` has prepared several configurations and none is named.
-    """
-    if not (_NAME.fullmatch(name) or _SHORT.fullmatch(name)):
-        return None
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    kept = hub / f"datasets--{name.replace('/', '--')}"
-    with suppress(OSError):
-        revision = (kept / "refs" / "main").read_text("utf-8")[:40].strip()
-        if re.fullmatch(r"[0-9a-f]+", revision) and (kept / "snapshots" / revision).is_dir():
-            return kept / "snapshots" / revision
-    made = Path(os.environ.get("HF_DATASETS_CACHE") or home / "datasets").expanduser()
-    prepared: dict[str, list[Path]] = {}
-    for record in (made / name.replace("/", "___")).glob("*/*/*/dataset_info.json"):
-        prepared.setdefault(record.parents[2].name, []).append(record.parent)
-    if config:
-        prepared = {config: prepared[config]} if config in prepared else {}
-    if len(prepared) > 1:
-        raise DataError(
-            "data.source: {name} has several configurations in the cache; name "
-            "one, such as {name}:{prepared}: {prepared2}",
-            name=name,
-            prepared=min(prepared),
-            prepared2=sorted(prepared),
-        )
-    newest = [max(one, key=lambda path: path.stat().st_mtime) for one in prepared.values()]
-    return newest[0] if newest else None
+    return bool(NAME.fullmatch(path)) and not format_of(path)
 
 
 def download(source: Source, formats: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
@@ -105,12 +75,21 @@ def download(source: Source, formats: Sequence[str]) -> tuple[list[Path], tuple[
             path = hub.hf_hub_download(name, "README.md", repo_type="dataset")
             readme = Path(path).read_text("utf-8", "replace")[: 1 << 20]
         chosen = choose(name, names, readme, source.config, source.split)
-        paths = [hub.hf_hub_download(name, file, repo_type="dataset") for file in chosen.names]
+        paths = []
+        for file in chosen.names:
+            paths.append(Path(hub.hf_hub_download(name, file, repo_type="dataset")))
+            if len(paths) == 1:  # Before the others: they may be cut short.
+                keep_listing(_snapshot(paths[0], file), files)
     except DataError:
         raise
     except Exception as error:  # Which one differs between versions and what they stand on.
         raise _explained(name, error) from None
-    return [Path(path) for path in paths], chosen.notes
+    return paths, chosen.notes
+
+
+def _snapshot(path: Path, file: str) -> Path:
+    """The folder of the commit that a file of a dataset is in."""
+    return path.parents[file.count("/")]
 
 
 def fetch(url: str, formats: Sequence[str]) -> list[Path]:
@@ -122,6 +101,11 @@ def fetch(url: str, formats: Sequence[str]) -> list[Path]:
             url=url,
             protocol=protocol,
             one=[f"{one}://" for one in _PROTOCOLS[:7]],
+        )
+    if protocol == "hf" and not url.startswith("hf://datasets/"):
+        raise DataError(
+            "data.source: {url} is no dataset; write hf://datasets/OWNER/NAME, or a file of it",
+            url=url,
         )
     try:
         import fsspec
@@ -151,6 +135,8 @@ def fetch(url: str, formats: Sequence[str]) -> list[Path]:
             error=error,
         ) from None
     except Exception as error:  # Whatever a file system of fsspec raises.
+        if protocol == "hf":
+            raise _explained("/".join(url.split("/")[3:5]), error.__cause__ or error) from None
         what = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(
             "data.source: {url} cannot be read ({what}); check the address, the "
@@ -180,7 +166,7 @@ def _copy(files: Any, protocol: str, remote: str) -> Path:
     return target
 
 
-def _explained(name: str, error: Exception) -> DataError:
+def _explained(name: str, error: BaseException) -> DataError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         return DataError(
@@ -196,8 +182,8 @@ def _explained(name: str, error: Exception) -> DataError:
             name=name,
         )
     what = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(
-        "data.source: {name!r} is no file or folder here and not in the Hugging "
+    return HubUnreachableError(
+        "data.source: {name!r} is no file or folder here and not whole in the Hugging "
         "Face cache, and the Hub cannot be reached ({what}); give a local path, "
         "or connect to the network",
         name=name,

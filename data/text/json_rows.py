@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO
@@ -27,12 +28,15 @@ TOLERATED = 0.01
 
 LONGEST_ROW = 128 << 20
 """Bytes: a row is read as a whole."""
-LONGEST_ARRAY = 2 << 30
-"""Bytes of a file that is one array."""
+WHOLE_ARRAY = 32 << 20
+"""Bytes of a file that is one array and is parsed at once; of a longer one element by element."""
 
 BOM = b"\xef\xbb\xbf"
 
 _SHOWN = 100
+_MORE = 1 << 20
+_SCANNER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\r\n]*")
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},\n]|[^\s"\[\]{},]+')
 
 
@@ -146,23 +150,29 @@ def starts_array(file: BufferedReader) -> bool:
     return file.peek(64).removeprefix(BOM).lstrip()[:1] == b"["
 
 
+def starts_object_of_lines(file: BufferedReader) -> bool:
+    """Whether the first line of a file is no more than an opening brace."""
+    return file.peek(64).removeprefix(BOM).lstrip().split(b"\n")[0].strip() == b"{"
+
+
 def json_array(
     file: BufferedReader, index: int, parse: Parse[T], skipped: Skipped, *, exact: bool = False
 ) -> Iterator[T]:
-    """What `parse` makes of each element; the file is held in memory. `exact` as in `json_lines`.
+    """What `parse` makes of each element. `exact` as in `json_lines`.
 
-    Raises ValueError, with the line, where the file as a whole is not JSON.
+    Raises JsonError, with the line, where the file is not JSON: of a long one when it comes there.
     """
-    raw = file.read(LONGEST_ARRAY + 1).removeprefix(BOM)
-    if len(raw) > LONGEST_ARRAY:
-        raise JsonError(
-            Message(
-                "an array of more than {longest_array} GiB, which is read as a "
-                "whole; write a row a line (.jsonl)",
-                longest_array=LONGEST_ARRAY >> 30,
-            ),
-            1,
-        )
+    raw = file.read(WHOLE_ARRAY).removeprefix(BOM)
+    if rest := file.read(1):
+        for line, element in ArrayElements(file, raw + rest):
+            skipped.lines += 1
+            try:
+                made = parse(_object(_loads(element, exact)))
+            except ValueError as error:
+                skipped.add(BadLine(index, line, str(error)))
+                continue
+            yield made
+        return
     rows = _loads(raw, exact)
     lines: list[int] = []
     for number, row in enumerate(rows):
@@ -174,6 +184,97 @@ def json_array(
             skipped.add(BadLine(index, lines[number], str(error)))
             continue
         yield made
+
+
+class ArrayElements:
+    """The elements of a long array as they stand in the file, each with the line of its start."""
+
+    def __init__(self, file: BufferedReader, begun: bytes) -> None:
+        """`begun` was read of the file before."""
+        self._file, self._begun = file, begun
+        self._decode = getincrementaldecoder("utf-8")()
+        self._text, self._at, self._line = "", 0, 1
+        self._ended = False
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        self._add(self._begun)
+        self._begun = b""
+        self._take("[")
+        if self._next() == "]":
+            self._take("]")
+        else:
+            while True:
+                self._next()
+                yield self._line, self._element()
+                if self._next() != ",":
+                    break
+                self._take(",")
+            self._take("]")
+        if self._next():
+            raise self._error("unexpected content after document")
+
+    def _element(self) -> bytes:
+        """The next one; what is cut off by the end of what was read is tried again with more."""
+        wanted = _MORE
+        while True:
+            try:
+                end = _SCANNER.raw_decode(self._text, self._at)[1]
+            except (json.JSONDecodeError, RecursionError) as error:
+                if self._ended:
+                    raise self._error(getattr(error, "msg", "nested too deeply")) from None
+            else:
+                if end < len(self._text) or self._ended:
+                    found = self._text[self._at : end]
+                    self._step(end)
+                    return found.encode()
+            if len(self._text) - self._at > LONGEST_ROW:
+                raise JsonError(
+                    Message("a row of more than {limit} MiB; split it", limit=LONGEST_ROW >> 20),
+                    self._line,
+                )
+            self._add(self._read(wanted))
+            wanted *= 2
+
+    def _next(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._at)
+            assert match
+            self._step(match.end())
+            if self._at < len(self._text) or self._ended:
+                return self._text[self._at : self._at + 1]
+            self._add(self._read(_MORE))
+
+    def _take(self, expected: str) -> None:
+        if self._next() != expected:
+            raise self._error(f"expected {expected!r}")
+        self._step(self._at + 1)
+
+    def _step(self, to: int) -> None:
+        self._line += self._text.count("\n", self._at, to)
+        self._at = to
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except DamagedStreamError as error:
+            raise error.at(self._line) from None
+
+    def _add(self, raw: bytes) -> None:
+        """Forget what was taken, and read on."""
+        self._ended = not raw
+        try:
+            more = self._decode.decode(raw, final=self._ended)
+        except UnicodeDecodeError as error:
+            before = self._text[self._at :].count("\n") + error.object[: error.start].count(b"\n")
+            raise JsonError(Message("not UTF-8 text"), self._line + before) from None
+        self._text, self._at = self._text[self._at :] + more, 0
+
+    def _error(self, what: str) -> JsonError:
+        column = self._at - self._text.rfind("\n", 0, self._at)
+        return JsonError(
+            Message("not JSON ({msg}, column {colno})", msg=Message(what), colno=column), self._line
+        )
 
 
 def _loads(raw: bytes, exact: bool = False) -> Any:

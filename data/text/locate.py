@@ -14,6 +14,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.text import hub
 from lmm_tui.data.text.containers import TABLES, TEXT_FORMATS, format_of, named
 from lmm_tui.data.text.dataset_folder import choose, split_of
+from lmm_tui.data.text.hub_cache import cached, listing
 from lmm_tui.data.text.source import Source
 from lmm_tui.guarded_files import read_text
 from lmm_tui.message import Message, os_reason
@@ -54,15 +55,7 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
             error=os_reason(error),
         ) from None
     if not matches and folder is None:
-        name = str(given)
-        folder = hub.cached(name, source.config)
-        if folder is None and hub.looks_like_a_name(name):
-            paths, notes = hub.download(source, formats)
-            return Located(sorted(paths), notes)
-        if folder is not None:
-            matches = _inside(folder)
-            if folder.parent.name != "snapshots":
-                source = replace(source, config="")  # The folder is of that configuration.
+        return _by_name(source, given, formats)
     if folder is not None and (saved := _saved(source, folder)) is not None:
         return saved
     found = sorted({path for path in matches if format_of(path) in formats})
@@ -84,6 +77,48 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
         return Located(found)
     found = [path for path in found if not path.name.startswith("cache-")]  # Of `datasets`' map.
     return _chosen(source, found, folder, readme)
+
+
+def is_cached(source: Source, formats: tuple[str, ...]) -> bool:
+    """Whether a dataset by name can be read without the Hub. Raises DataError as `locate` does."""
+    return isinstance(_from_cache(source, Path(source.path), formats), Located)
+
+
+def _by_name(source: Source, given: Path, formats: tuple[str, ...]) -> Located:
+    """A dataset from the caches where they have all that is asked for, else from the Hub."""
+    found = _from_cache(source, given, formats)
+    if isinstance(found, Located):
+        return found
+    if not hub.looks_like_a_name(str(given)):
+        raise found or _nothing(source, given, [], formats)
+    try:
+        paths, notes = hub.download(source, formats)
+    except hub.HubUnreachableError as unreachable:
+        raise found or unreachable from None
+    return Located(sorted(paths), notes)
+
+
+def _from_cache(
+    source: Source, given: Path, formats: tuple[str, ...]
+) -> Located | DataError | None:
+    """None, or why not, where the Hub has to be asked; DataError where it was and has it not."""
+    folder = cached(str(given), source.config)
+    if folder is None:
+        return None
+    listed = listing(folder)
+    files = [path for path in listed or _inside(folder) if not path.name.startswith("cache-")]
+    found = [path for path in files if format_of(path) in formats]
+    if folder.parent.name != "snapshots":
+        source = replace(source, config="")  # The folder is of that configuration.
+    try:
+        if not found:
+            raise _nothing(source, given, files, formats)
+        made = _saved(source, folder) or _chosen(source, found, folder, _read(folder / "README.md"))
+    except DataError as error:
+        if listed:
+            raise
+        return error
+    return made if all(path.is_file() for path in made.paths) else None
 
 
 def _chosen(source: Source, found: Sequence[Path], root: Path, readme: str) -> Located:

@@ -6,6 +6,7 @@ refused rather than read without it. Fields that only describe a row are collect
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,12 @@ _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 _UNSUPPORTED = ("documents", "chat_template_kwargs")
 UNSUPPORTED_FIELDS = frozenset({*_MEDIA, *_UNSUPPORTED, "weight"})
 """Fields of a row that are looked at only to be refused."""
+
+
+def shape_of(row: dict[str, Any]) -> str:
+    """The keys of a row, for a sentence about what was found instead of what was expected."""
+    keys = [json.dumps(key, ensure_ascii=False) for key in list(row)[:6]]
+    return Message("found {keys}", keys=keys) if keys else Message("found an empty object")
 
 
 def refuse_unsupported(row: Mapping[str, Any]) -> None:

@@ -23,9 +23,10 @@ from lmm_tui.data.text.json_rows import (
     json_array,
     json_lines,
     starts_array,
+    starts_object_of_lines,
 )
 from lmm_tui.data.text.open_files import opened
-from lmm_tui.data.text.row_fields import UNSUPPORTED_FIELDS
+from lmm_tui.data.text.row_fields import UNSUPPORTED_FIELDS, shape_of
 from lmm_tui.data.text.source import Source, refuse_two
 from lmm_tui.data.text.tables import open_table
 from lmm_tui.message import Message
@@ -90,6 +91,12 @@ class RowReader(Generic[T]):
     def _json(self, path: Path, index: int) -> Iterator[T]:
         with opened(path) as file:
             try:
+                if format_of(path) == JSON and starts_object_of_lines(file):
+                    raise DataError(
+                        "{path}: is one JSON object over several lines; write an array of rows, or "
+                        "a row a line",
+                        path=path,
+                    )
                 if format_of(path) == JSON and starts_array(file):
                     yield from json_array(file, index, self._made, self._skipped, exact=self._exact)
                 else:
@@ -98,7 +105,7 @@ class RowReader(Generic[T]):
                 raise DataError(
                     "{path}:{line}: {error}; mend the file", path=path, line=error.line, error=error
                 ) from None
-            except DamagedStreamError as error:  # Of an array, which is read as a whole.
+            except DamagedStreamError as error:  # Of an array that is parsed at once.
                 raise error.at(1) from None
 
     def _csv(self, path: Path, index: int) -> Iterator[T]:
@@ -200,13 +207,20 @@ class TextColumn:
         if self._name is None:
             self._name = next((it for it in self.USUAL if isinstance(row.get(it), str)), None)
             if self._name is None:
-                raise ValueError(
-                    Message('"text" is not a string') if "text" in row else Message('no key "text"')
-                )
+                raise ValueError(_no_text(row))
         if not self._told:
             self._found(self._name)
             self._told = True
         return self._name
+
+
+def _no_text(row: dict[str, Any]) -> str:
+    if "text" in row:
+        return Message('"text" is not a string')
+    return Message(
+        'no "text"; {shape_of}; name the column, such as --set data.columns.text=NAME',
+        shape_of=shape_of(row),
+    )
 
 
 if __name__ == "__main__":

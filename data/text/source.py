@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.text.row_fields import shape_of
 from lmm_tui.data.text.row_filter import RowFilter
 from lmm_tui.message import Message
 
@@ -18,7 +19,7 @@ _NAMED = re.compile(
 )
 _ASKED = ("prompt", "conversations", "messages", "instruction")
 """Of these a row is read by one."""
-_NEEDED = frozenset({"messages", "prompt", "instruction", "output", "chosen", "rejected"})
+_NEEDED = frozenset({"text", "messages", "prompt", "instruction", "output", "chosen", "rejected"})
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ class Source:
             if column not in row and role in _NEEDED:
                 raise ValueError(
                     Message(
-                        'no column "{column}", which data.columns.{role} names',
+                        'no column "{column}", which data.columns.{role} names; {shape_of}',
                         column=column,
                         role=role,
+                        shape_of=shape_of(row),
                     )
                 )
         replaced = {*named, *named.values()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -153,6 +154,25 @@ class Tokenizer:
         """The same vocabulary with another `eos_token`; documents still end as before."""
         settings = replace(self.settings, tokens={**self.settings.tokens, "eos_token": token})
         return Tokenizer(tokenizers.Tokenizer.from_str(self.serialised), self._end, settings)
+
+    def within(self, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
+        """The same without the added tokens whose ids are `rows` and more, and those tokens.
+
+        Ids of the vocabulary itself stay, whatever they are.
+        """
+        content = json.loads(self.serialised)
+        beyond = [token for token in content["added_tokens"] if token["id"] >= rows]
+        if not beyond:
+            return self, ()
+        content["added_tokens"] = [t for t in content["added_tokens"] if t["id"] < rows]
+        backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+        return Tokenizer(backend, self._end, self.settings), tuple(t["content"] for t in beyond)
+
+    def other_tokens(self, other: Tokenizer) -> list[tuple[str, str]]:
+        """Of each id that both have for another token: that token here, and there."""
+        theirs = {token: text for text, token in other._backend.get_vocab().items()}
+        mine = sorted(self._backend.get_vocab().items(), key=lambda item: item[1])
+        return [(text, theirs[i]) for text, i in mine if theirs.get(i, text) != text]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -39,6 +39,8 @@ class Weights:
     """Whether LoRA adapters were merged into the weights."""
     trained_template: str | None = None
     """`data.template` of the run, where it trained on conversations."""
+    trained_precision: str | None = None
+    """`train.precision` of the run."""
     notes: tuple[str, ...] = ()
     """Sentences for people about what the source does not say, or says without effect."""
     architecture: Mapping[str, Any] | None = None

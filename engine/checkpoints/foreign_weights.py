@@ -7,12 +7,13 @@ tensors.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,9 @@ def _quiet() -> Iterator[None]:
     messages.set_verbosity_error()
     messages.disable_progress_bar()
     try:
-        yield
+        # Its bar for a GGUF file heeds no setting.
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         messages.set_verbosity(level)
         if bars:

@@ -211,6 +211,7 @@ _MODELS: Mapping[str, tuple[MODEL_ARCH, Fit]] = {
     "qwen3_moe": (MODEL_ARCH.QWEN3MOE, _as_it_is),
     "gemma2": (MODEL_ARCH.GEMMA2, _norms_from_one),
     "gemma3_text": (MODEL_ARCH.GEMMA3, _norms_from_one),
+    "olmo2": (MODEL_ARCH.OLMO2, _as_it_is),
     "phi3": (MODEL_ARCH.PHI3, _as_it_is),
     "gpt2": (MODEL_ARCH.GPT2, _upright),
 }

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lmm_tui.engine.checkpoints.adapter_folder import base_of, check_fits
 from lmm_tui.engine.checkpoints.architecture_file import read_architecture
 from lmm_tui.engine.checkpoints.checked_weights import Weights, blank_model, checked, renamed
 from lmm_tui.engine.checkpoints.checkpoint import read_adapter
@@ -61,6 +62,23 @@ def read_weights(path: Path) -> Weights:
             "file to start from",
             path=path,
         )
+    if checkpoint := checkpoint_of(path):
+        return _read_verified(checkpoint)
+    if (path / "config.json").is_file():
+        return _read_hf(path)
+    if (path / "adapter_config.json").is_file():
+        return _read_adapter_folder(path)
+    raise WeightsError(
+        "{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)",
+        path=path,
+    )
+
+
+def checkpoint_of(path: Path) -> Path | None:
+    """The checkpoint at `path`, or the newest intact one of the run there; None for others.
+
+    Raises WeightsError or CheckpointError where there is none that can be read.
+    """
     run = RunDir(path)
     if run.exists():
         run.refuse_unsafe()
@@ -71,18 +89,11 @@ def read_weights(path: Path) -> Weights:
             log.warning("%s", error)
         if found is None:
             raise WeightsError("{path}: this run has no checkpoint yet", path=path)
-        return _read_verified(found)
+        return found
     if (path / "state.json").is_file():
         verify(path, without=[TRAINING])
-        return _read_verified(path)
-    if (path / "config.json").is_file():
-        return _read_hf(path)
-    if (path / "adapter_config.json").is_file():
-        return _read_adapter_folder(path)
-    raise WeightsError(
-        "{path}: neither a run, nor a checkpoint, nor a Hugging Face folder (no config.json)",
-        path=path,
-    )
+        return path
+    return None
 
 
 def _read_verified(path: Path) -> Weights:
@@ -119,6 +130,7 @@ def _read_verified(path: Path) -> Weights:
         merged=adapter is not None,
         reward_head=reward_head,
         trained_template=None if config.reads_text else config.data.template,
+        trained_precision=config.train.precision,
     )
 
 
@@ -167,38 +179,19 @@ def _read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None
 
 def _read_adapter_folder(path: Path) -> Weights:
     """peft's adapters, merged into the model that they name."""
+    if not (path / "adapter_model.safetensors").is_file():
+        raise WeightsError(
+            "{path}: adapter_model.safetensors is missing; adapters in another format are not read",
+            path=path,
+        )
     adapter = read_adapter(path.parent, path.name)
     assert adapter is not None
-    name = adapter.config.get("base_model_name_or_path")
-    if not isinstance(name, str) or not name:
-        raise WeightsError(
-            "{path}: adapter_config.json names no base_model_name_or_path; write "
-            "the folder of the model there that the adapters were trained on",
-            path=path,
-        )
-    places = (path / name, path.parent / name, Path(name).expanduser())
-    base = next((place for place in places if place.is_dir() or place.is_file()), None)
-    if base is None or base == path:
-        raise WeightsError(
-            "{path}: its model {name} is not here; write the path of its folder "
-            "into base_model_name_or_path of adapter_config.json",
-            path=path,
-            name=name,
-        )
+    base = base_of(adapter, path)
     weights = read_weights(base)
     blank = blank_model(weights.shape, weights.architecture, base)
-    known = {f"{parameter.rpartition('.')[0]}" for parameter in weights.tensors} | {
-        alias.rpartition(".")[0] for alias in blank.aliases
-    }
-    for tensor in adapter.tensors:
-        module = tensor.removeprefix("base_model.model.").partition(".lora_")[0]
-        if module not in known:
-            raise WeightsError(
-                "{path}: adapters for {module}, which {base} does not have",
-                path=path,
-                module=module,
-                base=base,
-            )
+    shapes = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    shapes |= {alias: shapes[name] for alias, name in blank.aliases.items()}
+    check_fits(adapter, shapes, path, base)
     tensors = merged(weights.tensors, adapter, blank.aliases)
     shape, architecture = weights.shape, weights.architecture
     if any(alias in tensors for alias in blank.aliases):

@@ -1,4 +1,4 @@
-"""Whether the rows of a step can be divided among ranks; asked before any of them is started."""
+"""Whether a step and the weights can be divided among ranks; asked before any is started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from lmm_tui.engine.config.run_config import RunConfig
 
 
 def refuse_uneven(config: RunConfig, ranks: int) -> None:
-    """Raises ConfigError, with the nearest numbers of ranks that do, where they cannot."""
+    """Raises ConfigError where ranks cannot share the rows of a step, with the nearest numbers of
+    ranks that can, or the groups of `parallel.shard` do not divide them."""
+    group = config.parallel.shard
+    if ranks > 1 and group.isdecimal() and (int(group) > ranks or ranks % int(group)):
+        raise ConfigError(
+            "parallel.shard: {size} ranks cannot be divided into groups of {group}; take a "
+            "divisor of {size}, or all",
+            size=ranks,
+            group=group,
+        )
     rows = config.train.batch_size * config.train.grad_accum
     if rows % ranks == 0:
         return

@@ -11,6 +11,7 @@ from functools import reduce
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import create_model
 from pydantic.fields import FieldInfo
 
 from lmm_tui.engine.config.run_config import RunConfig
@@ -26,6 +27,8 @@ class Option:
     key: str
     """Dotted path such as `optim.lr`."""
     field: FieldInfo
+    table: type[Section] | None = None
+    """The table of a stage of somebody's own: `RunConfig` knows only that there is one."""
 
     @property
     def help(self) -> str:
@@ -99,6 +102,27 @@ def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Op
             yield from options(kind, f"{prefix}{name}.")
         elif get_origin(kind) is not dict:
             yield Option(prefix + name, field)
+
+
+def options_of_own(section: type[Section]) -> Iterator[Option]:
+    """The leaves of the table `[own]` of a stage that has such a section."""
+    for name, field in section.model_fields.items():
+        yield Option(f"own.{name}", field, section)
+
+
+def value_of(config: RunConfig, option: Option) -> Any:
+    """The value of an option; the table of a stage of one's own holds only what was set."""
+    if option.table is None:
+        return lookup(config, option.key)
+    return config.own.get(option.key.removeprefix("own."), option.default)
+
+
+def checked(option: Option, value: Any) -> Any:
+    """A value of a stage of one's own, as its section takes it. Raises ValidationError."""
+    name = option.key.removeprefix("own.")
+    fields: dict[str, Any] = {name: (option.field.annotation, option.field)}
+    alone = create_model("own", __base__=Section, **fields)
+    return getattr(alone.model_validate({name: value}), name)
 
 
 def lookup(config: RunConfig, key: str) -> Any:

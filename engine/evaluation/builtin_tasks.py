@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,6 +55,22 @@ def write_tasks(folder: Path, place: Path | None = None) -> None:
     _write_yaml(folder / f"{CHOICE}.yaml", _choice_task(place))
     members = [name for name in NAMES if name != ALL]
     _write_yaml(folder / f"{ALL}.yaml", {"group": ALL, "task": members})
+
+
+def question_count(tasks: Sequence[str], limit: int | None) -> int | None:
+    """How many questions these tasks ask; None where one is not built in and asks all it has."""
+    asked = 0
+    for name in tasks:
+        members = [other for other in NAMES if other != ALL] if name == ALL else [name]
+        for member in members:
+            if member in NAMES:
+                most = _QUESTIONS // len(KINDS) * len(KINDS) if member == CHOICE else _QUESTIONS
+                asked += min(limit or most, most)
+            elif limit is None:
+                return None
+            else:
+                asked += limit
+    return asked
 
 
 def content_key() -> str:

@@ -27,6 +27,7 @@ from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import stop_ids
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
+from lmm_tui.engine.device import Precision, autocast
 from lmm_tui.engine.evaluation.job import EvaluateError
 from lmm_tui.engine.generation.rollout import rollout
 from lmm_tui.engine.model.language_model import LanguageModel
@@ -41,9 +42,15 @@ class DecoderLM(TemplateLM):
     max_gen_toks = 256
 
     def __init__(
-        self, model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, batch_size: int
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        batch_size: int,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
+        self._precision = precision
         self.notes: tuple[str, ...] = ()
         """Sentences about how the weights were read."""
         self.truncated = 0
@@ -101,6 +108,12 @@ class DecoderLM(TemplateLM):
         Requests that differ only in their last token, such as the letters of a choice, share one
         row of the batch.
         """
+        with autocast(self._model.head_weight.device, self._precision):
+            return self._likelihoods(requests)
+
+    def _likelihoods(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]]
+    ) -> list[tuple[float, bool]]:
         rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, (text, context, continuation) in enumerate(requests):
             if not continuation:
@@ -171,16 +184,17 @@ class DecoderLM(TemplateLM):
 
     def _generate(self, contexts: list[list[int]], options: dict[str, Any], seed: int) -> list[str]:
         stops = handle_stop_sequences(options["until"], eos=None)
-        written = rollout(
-            self._model,
-            contexts,
-            samples=1,
-            max_tokens=options["max_gen_toks"],
-            temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
-            top_p=options.get("top_p", 1.0),
-            seed=seed,
-            stop_ids=self._ends | self._tokens_with(tuple(stops)),
-        )
+        with autocast(self._model.head_weight.device, self._precision):
+            written = rollout(
+                self._model,
+                contexts,
+                samples=1,
+                max_tokens=options["max_gen_toks"],
+                temperature=options.get("temperature", 0.0) if options["do_sample"] else 0.0,
+                top_p=options.get("top_p", 1.0),
+                seed=seed,
+                stop_ids=self._ends | self._tokens_with(tuple(stops)),
+            )
         # Special tokens are removed before stop texts are looked for, as HFLM does.
         shown = ([token for token in ids if token not in self._special] for ids in written.ids)
         return [postprocess_generated_text(self._tokenizer.decode(i), stops, None) for i in shown]

@@ -114,6 +114,13 @@ class EvaluationOutcome:
     """Sentences about how the weights were read."""
     missed: tuple[MissedQuestion, ...] = ()
     """The first questions of each task that were answered wrongly."""
+    seconds: float | None = None
+    """That answering took, without opening the model; None where it is not known."""
+
+    @property
+    def seconds_a_question(self) -> float | None:
+        questions = sum({score.task: score.questions for score in self.scores}.values())
+        return self.seconds / questions if self.seconds and questions else None
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> EvaluationOutcome:

@@ -50,12 +50,14 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
     tasks = TaskIndex(job, lm.max_length, scratch, cache)
     weights = fingerprint(Path(job.model))
     started = last_report = 0.0
+    whole_s: float | None = None
 
     def progress(done: int, cached: int) -> None:
-        nonlocal started, last_report
+        nonlocal started, last_report, whole_s
         now = time.monotonic()
         started = started or now
         total = tasks.requests()
+        whole_s = (now - started) / (done - cached) * total if done > cached else None
         if now - last_report < _REPORT_EVERY_S and done < total:
             return
         last_report = now
@@ -86,6 +88,7 @@ def evaluate_here(job: Job, scratch: Path, cache: Path, report: Report) -> Evalu
         fingerprint=weights,
         versions=versions(job.backend),
         notes=notes(lm),
+        seconds=whole_s,
     )
 
 

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lmm_tui.engine.device import sort_rows
-from lmm_tui.engine.model.language_model import Cache, LanguageModel
+from lmm_tui.engine.device import residual_dtype
+from lmm_tui.engine.generation.turns import Turns
+from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.loss import token_nll
-from lmm_tui.engine.transfer import to_device
+from lmm_tui.engine.model.primitives import cast_once
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
@@ -47,25 +48,36 @@ def generate(
     if not prompt_ids:
         raise GenerateError("the prompt is empty; give at least one token")
     generator = torch.Generator().manual_seed(seed)
-    context = list(prompt_ids)[-model.shape.max_positions :]
-    capacity = min(model.shape.max_positions, len(context) + max_tokens)
-    cache, new = _empty_cache(model, capacity), context
-    for _ in range(max_tokens):
-        if cache.length + len(new) > capacity:
-            context = context[-max(1, capacity // 2) :]
-            cache, new = _empty_cache(model, capacity), context
-        logits_V = _next_logits(model, new, cache)
-        uniform = to_device(torch.rand((), generator=generator), logits_V.device)
-        drawn = draw(logits_V, temperature, top_p, uniform)
-        # One number per token is read from the device, whatever it says.
-        token = int(torch.where(logits_V.isfinite().all(), drawn, -1))
-        if token < 0:
-            raise GenerateError(DIVERGED)
-        if token in stop_ids:
-            return
-        yield token
-        context.append(token)
-        new = [token]
+    uniforms_1xT = torch.rand(1, max_tokens, generator=generator)
+    positions = model.shape.max_positions
+    context, written = list(prompt_ids)[-positions:], 0
+    with cast_once(model, residual_dtype(model.head_weight.device)):
+        while written < max_tokens:
+            # A turn reads the token of the one before; the last one's need not fit.
+            room = min(max_tokens - written, positions - len(context) + 1)
+            with evaluating(model):
+                turns = Turns(
+                    model,
+                    [context],
+                    torch.zeros(1, dtype=torch.long),
+                    uniforms_1xT[:, written : written + room],
+                    temperature=temperature,
+                    top_p=top_p,
+                )
+            seen, more = 0, True
+            while more:
+                for token in _read(turns, seen):
+                    if token < 0:
+                        raise GenerateError(DIVERGED)
+                    if token in stop_ids:
+                        return
+                    yield token
+                    context.append(token)
+                seen = turns.done
+                with evaluating(model):
+                    more = turns.until_look()
+            written += seen
+            context = context[-max(1, positions // 2) :]
 
 
 @torch.no_grad()
@@ -84,46 +96,11 @@ def token_losses(model: LanguageModel, ids: Sequence[int]) -> list[float]:
     return losses
 
 
-def draw(logits_NxV: Tensor, temperature: float, top_p: float, uniform_N: Tensor) -> Tensor:
-    """Sample one token id per row, (N,), by inverting the cumulative distribution at `uniform_N`.
-
-    `uniform_N` is in [0, 1). `temperature` 0 is greedy; `top_p` in (0, 1] keeps the most likely
-    tokens, as few as reach this probability together, and those as likely as the last of them
-    (nucleus sampling, arXiv 1904.09751). Logits that are not finite give any id. A single row may
-    come without N.
-    """
-    if temperature == 0:
-        return logits_NxV.argmax(-1)
-    weights_NxV = (logits_NxV - logits_NxV.amax(-1, keepdim=True)).div_(temperature).exp_()
-    if top_p < 1:
-        weights_NxV.masked_fill_(weights_NxV < _least_in_nucleus(weights_NxV, top_p), 0)
-    # One uniform number per row, where multinomial takes one per token: a tenth of the time on a
-    # CPU, and a row does not depend on the other rows of the batch.
-    reached_NxV = weights_NxV.cumsum(-1)
-    target_Nx1 = uniform_N.unsqueeze(-1) * reached_NxV[..., -1:]
-    drawn_Nx1 = torch.searchsorted(reached_NxV, target_Nx1, right=True)
-    return drawn_Nx1.squeeze(-1).clamp_(max=logits_NxV.shape[-1] - 1)
-
-
-def _least_in_nucleus(weights_NxV: Tensor, top_p: float) -> Tensor:
-    """The smallest weight in the nucleus, (N, 1)."""
-    falling_NxV = sort_rows(weights_NxV).flip(-1)
-    reached_NxV = falling_NxV.cumsum(-1)
-    before_NxV = reached_NxV - falling_NxV
-    kept_Nx1 = (before_NxV < top_p * reached_NxV[..., -1:]).sum(-1, keepdim=True)
-    return falling_NxV.gather(-1, (kept_Nx1 - 1).clamp_(min=0))
-
-
-def _next_logits(model: LanguageModel, new: list[int], cache: Cache) -> Tensor:
-    """Logits (V,) of the token after `new`, fp32."""
-    ids_1xT = to_device(torch.tensor([new]), model.head_weight.device)
-    with evaluating(model):
-        hidden_1xTxD = model.read(ids_1xT, cache=cache)
-        return model.head(hidden_1xTxD[0, -1]).float()
-
-
-def _empty_cache(model: LanguageModel, capacity: int) -> Cache:
-    return model.new_cache(1, capacity, model.head_weight.device)
+def _read(turns: Turns, seen: int) -> list[int]:
+    """The tokens behind the first `seen`, in one transfer; -1 where logits were not finite."""
+    finite = turns.log_probs_NxT.isfinite()
+    tokens: list[int] = torch.where(finite, turns.tokens_NxT, -1)[0, seen : turns.done].tolist()
+    return tokens
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Samples many completions of many prompts at once, for reinforcement learning and evaluation.
 
-Prompts are padded from the left and read once, however many completions each gets; then all rows
-generate a token per turn with one key/value cache, and rows that have ended are removed from it.
+The token loop is `engine.generation.turns`: prompts are read and kept once, however many
+completions each gets, and rows that have ended are removed.
 Training is unchanged, as in `engine.generation.generate`.
 """
 
@@ -13,18 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmm_tui.engine.device import is_asynchronous
-from lmm_tui.engine.generation.generate import DIVERGED, GenerateError, draw, evaluating
-from lmm_tui.engine.model.language_model import Cache, LanguageModel
-
-_COMPACT_FROM = 0.25
-"""The share of ended rows from which the cache is copied without them: 64 completions that end
-after 16 of 64 tokens on average then take 0.57 of the time."""
-
-
-ENDS_EVERY = 8
-"""Turns of a GPU between two looks at which rows have ended. What is generated behind an end is cut
-off; a look makes the host wait, and the GPU then waits for the host."""
+from lmm_tui.engine.device import residual_dtype
+from lmm_tui.engine.generation.generate import DIVERGED, GenerateError, evaluating
+from lmm_tui.engine.generation.turns import Turns
+from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.model.primitives import cast_once
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,7 @@ def rollout(
     """
     _check(prompts, max_tokens, model.shape.max_positions)
     rows = len(prompts) * samples
+    dtype = residual_dtype(model.head_weight.device)
     generator = torch.Generator().manual_seed(seed)
     uniforms_NxT = torch.rand(skip + rows, max_tokens, generator=generator)[skip:]
     prompt_of_N = torch.arange(len(prompts)).repeat_interleave(samples)
@@ -73,64 +67,23 @@ def rollout(
         uniforms_NxT.split(size), prompt_of_N.split(size), strict=True
     ):
         first, last = int(prompt_of_A[0]), int(prompt_of_A[-1])
-        tokens_AxT, log_probs_AxT = _generate_part(
-            model,
-            prompts[first : last + 1],
-            prompt_of_A - first,
-            uniforms_AxT,
-            temperature,
-            top_p,
-            stop_ids,
-        )
+        with evaluating(model), cast_once(model, dtype):
+            turns = Turns(
+                model,
+                prompts[first : last + 1],
+                prompt_of_A - first,
+                uniforms_AxT,
+                temperature=temperature,
+                top_p=top_p,
+                stop_ids=stop_ids,
+            )
+            while turns.until_look():
+                pass
+        log_probs_AxT = turns.log_probs_NxT.cpu()
         if not log_probs_AxT.isfinite().all():
             raise GenerateError(DIVERGED)
-        _append(completions, tokens_AxT.tolist(), log_probs_AxT.cpu(), frozenset(stop_ids))
+        _append(completions, turns.tokens_NxT.tolist(), log_probs_AxT, frozenset(stop_ids))
     return completions
-
-
-def _generate_part(
-    model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    prompt_of_N: Tensor,
-    uniforms_NxT: Tensor,
-    temperature: float,
-    top_p: float,
-    stop_ids: Collection[int],
-) -> tuple[Tensor, Tensor]:
-    """Tokens and their log-probabilities, (N, T) both; after a stop id they are undefined."""
-    device = model.head_weight.device
-    rows, max_tokens = uniforms_NxT.shape
-    ends_every = ENDS_EVERY if is_asynchronous(device) else 1
-    uniforms_NxT = uniforms_NxT.to(device)
-    stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
-    tokens_NxT = torch.full((rows, max_tokens), -1, device=device)
-    log_probs_NxT = torch.zeros(rows, max_tokens, device=device)
-
-    with evaluating(model):
-        logits_PxV, cache = _prefill(model, prompts, max_tokens)
-        copies_N = prompt_of_N.to(device)
-        cache.take(copies_N)
-        logits_MxV = logits_PxV[copies_N]
-        rows_M = torch.arange(rows, device=device)
-        ended_M = torch.zeros(rows, dtype=torch.bool, device=device)
-        for turn in range(max_tokens):
-            new_M = draw(logits_MxV, temperature, top_p, uniforms_NxT[rows_M, turn])
-            tokens_NxT[rows_M, turn] = new_M
-            log_probs_NxT[rows_M, turn] = _log_probs(logits_MxV / (temperature or 1), new_M)
-            ended_M |= torch.isin(new_M, stops)
-            if turn == max_tokens - 1:
-                break
-            if (turn + 1) % ends_every:
-                logits_MxV = _logits(model, new_M.unsqueeze(1), cache)
-                continue
-            active = (~ended_M).nonzero().squeeze(1)  # The one wait for the device.
-            if not len(active):
-                break
-            if len(active) <= (1 - _COMPACT_FROM) * len(rows_M):
-                cache.take(active)
-                rows_M, ended_M, new_M = rows_M[active], ended_M[active], new_M[active]
-            logits_MxV = _logits(model, new_M.unsqueeze(1), cache)
-    return tokens_NxT, log_probs_NxT
 
 
 def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> None:
@@ -145,29 +98,6 @@ def _check(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> N
                 max_tokens=max_tokens,
                 context=context,
             )
-
-
-def _prefill(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int
-) -> tuple[Tensor, Cache]:
-    """The logits after each prompt, (P, V), and the cache of all, with room for completions."""
-    longest = max(map(len, prompts))
-    padding = [longest - len(prompt) for prompt in prompts]
-    padded = [[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)]
-    device = model.head_weight.device
-    starts_P = torch.tensor(padding, device=device) if any(padding) else None
-    cache = model.new_cache(len(prompts), longest + max_tokens, device, starts_P)
-    return _logits(model, torch.tensor(padded, device=device), cache), cache
-
-
-def _logits(model: LanguageModel, ids_MxT: Tensor, cache: Cache) -> Tensor:
-    """Logits of the next tokens, (M, V), fp32."""
-    hidden_MxTxD = model.read(ids_MxT, cache=cache)
-    return model.head(hidden_MxTxD[:, -1]).float()
-
-
-def _log_probs(logits_MxV: Tensor, chosen_M: Tensor) -> Tensor:
-    return logits_MxV.log_softmax(-1).gather(1, chosen_M.unsqueeze(1)).squeeze(1)
 
 
 def _append(

@@ -132,7 +132,7 @@ class Backbone(nn.Module):
             about = (x_BxTxD, cos, sin, mask, cache, compiled)
             x_BxTxD = checkpoint(layer, *about, use_reentrant=False) if again else layer(*about)
         if cache is not None:
-            cache.length += new
+            cache.advance(new)
         return self.norm(x_BxTxD)
 
 

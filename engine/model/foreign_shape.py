@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from lmm_tui.engine.config.model_shape import ModelShape
 
 _LONGEST = 1_048_576
@@ -54,6 +52,8 @@ def foreign_shape(hf: Any, tied: bool) -> ForeignShape:
 
 
 def _active(hf: Any, config: Any) -> int:
+    from torch import nn  # Its shape is read where torch is not wanted.
+
     experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None)
     chosen = getattr(config, "num_experts_per_tok", None)
     embeddings = {

@@ -37,6 +37,14 @@ class HfCache:
         slots_S = torch.arange(self.length + new, device=self.starts_B.device)
         return (slots_S >= self.starts_B.unsqueeze(1)).long()
 
+    def fan_out(self, prompt_of_N: Tensor, new: int) -> None:
+        """A copy of the prompt for each row; `new` is of no account, for the cache grows."""
+        rows_N = prompt_of_N if self.starts_B is None else prompt_of_N.to(self.starts_B.device)
+        self.take(rows_N)
+
+    def fix_shapes(self) -> bool:
+        return False
+
     def take(self, rows_N: Tensor) -> None:
         self.inner.batch_select_indices(rows_N)
         if self.starts_B is not None:

@@ -22,6 +22,7 @@ from lmm_tui.engine.model import hf_attention
 from lmm_tui.engine.model.foreign_shape import ForeignShape, foreign_shape
 from lmm_tui.engine.model.hf_attention import Packing, UnknownAttention
 from lmm_tui.engine.model.hf_cache import HfCache
+from lmm_tui.engine.model.hf_parts import aliases_of, block_names_of, hf_of, logit_factor
 from lmm_tui.engine.model.language_model import Cache, LanguageModel
 from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.router_loss import router_loss
@@ -44,7 +45,7 @@ class HfModel(LanguageModel):
         """Weights are drawn with `seed`, as transformers does; without they are uninitialised."""
         super().__init__()
         hf_attention.register()
-        self.wrap(_make(config, seed))
+        self.wrap(hf_of(config, seed))
 
     @classmethod
     def of(cls, hf: Any) -> HfModel:
@@ -62,11 +63,11 @@ class HfModel(LanguageModel):
             self.add_module(name, child)
         self._text_config = hf.config.get_text_config(decoder=True)
         self._base_name: str = hf.base_model_prefix
-        self.aliases = _aliases(hf)
+        self.aliases = aliases_of(hf)
         self.shape = foreign_shape(hf, bool(self.aliases))
-        self.block_names = _block_names(hf, self.shape.num_layers)
+        self.block_names = block_names_of(hf, self.shape.num_layers)
         self.softcap = getattr(self._text_config, "final_logit_softcapping", None)
-        self._factor = _logit_factor(self._text_config)
+        self._factor = logit_factor(self._text_config)
         self.packs_by_mask = False
         """Whether packed rows stay rows, as on a GPU and in a compiled model."""
         self._packed: Hidden | None = None
@@ -203,10 +204,17 @@ class HfModel(LanguageModel):
         hidden_BxTxD: Tensor = found.last_hidden_state
         return hidden_BxTxD
 
-    def _read_packed(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
+    def keeps_packed_apart_by(self) -> str:
+        """ "attention", or "rows": each sequence gets a row of its own."""
+        return "rows" if self._packing() == self._one_by_one else "attention"
+
+    def _packing(self) -> Hidden:
         if self._packed is None:
             self._packed = self._find_packing()
-        return self._packed(ids_BxT, _rows(positions), segments)
+        return self._packed
+
+    def _read_packed(self, ids_BxT: Tensor, positions: Tensor | None, segments: Segments) -> Tensor:
+        return self._packing()(ids_BxT, _rows(positions), segments)
 
     def _find_packing(self) -> Hidden:
         """The fastest way to read packed rows that gives what single sequences give."""
@@ -275,41 +283,10 @@ class HfModel(LanguageModel):
                 module.training = True
 
 
-def _make(config: Any, seed: int | None) -> Any:
-    from transformers import AutoModelForCausalLM
-    from transformers.initialization import no_init_weights
-
-    make = partial(
-        AutoModelForCausalLM.from_config,
-        config,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        trust_remote_code=False,
-    )
-    if seed is None:
-        with no_init_weights():
-            hf = make()
-            hf.tie_weights()
-            return hf
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
-
-
 def _set_attention(hf: Any, name: str) -> None:
     """Our attention where the model takes one from outside, else transformers' own."""
     taken = bool(getattr(hf, "_supports_attention_backend", False))
     hf.set_attn_implementation(name if taken else "eager")
-
-
-def _aliases(hf: Any) -> Mapping[str, str]:
-    first: dict[int, str] = {}
-    found: dict[str, str] = {}
-    for name, parameter in hf.named_parameters(remove_duplicate=False):
-        if id(parameter) in first:
-            found[name] = first[id(parameter)]
-        first.setdefault(id(parameter), name)
-    return found
 
 
 def _fill_aliases(model: HfModel, state: dict[str, Tensor], prefix: str, *_: object) -> None:
@@ -317,24 +294,6 @@ def _fill_aliases(model: HfModel, state: dict[str, Tensor], prefix: str, *_: obj
     for alias, name in model.aliases.items():
         if f"{prefix}{alias}" not in state and f"{prefix}{name}" in state:
             state[f"{prefix}{alias}"] = state[f"{prefix}{name}"]
-
-
-def _block_names(hf: Any, layers: int) -> list[str]:
-    lists = [
-        name
-        for name, module in hf.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == layers and "vision" not in name
-    ]
-    if not lists:
-        return []
-    return [f"{min(lists, key=len)}.{layer}" for layer in range(layers)]
-
-
-def _logit_factor(config: Any) -> float:
-    """Cohere multiplies its logits, Granite divides them."""
-    return float(getattr(config, "logit_scale", None) or 1) / float(
-        getattr(config, "logits_scaling", None) or 1
-    )
 
 
 def _rows(positions: Tensor | None) -> Tensor | None:

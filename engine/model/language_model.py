@@ -34,8 +34,14 @@ class Cache(Protocol):
     length: int
     """Positions read so far."""
 
+    def fan_out(self, prompt_of_N: Tensor, new: int) -> None:
+        """Continue prompt prompt_of_N[n] in row n, by up to `new` tokens."""
+
     def take(self, rows_N: Tensor) -> None:
-        """Keep these rows only, in this order; a row may be taken several times."""
+        """Keep these rows only, in this order."""
+
+    def fix_shapes(self) -> bool:
+        """Whether each turn of one token is the same operations on the same memory from here on."""
 
 
 class LanguageModel(nn.Module, ABC):

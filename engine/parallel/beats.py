@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -33,12 +34,25 @@ _log = logging.getLogger("engine")
 OnHang = Callable[[Hang, int], object]
 
 
+class RankMemory(NamedTuple):
+    """Bytes that a rank uses, bytes there are, and of what: `host`, `cuda` or `mps`."""
+
+    used: int
+    limit: int
+    of: str
+
+
+def _host_memory() -> RankMemory:
+    return RankMemory(psutil.Process().memory_info().rss, psutil.virtual_memory().total, "host")
+
+
 class Beats:
     """Made by `Beats.start`, or by `Beats.alone` for a run of one process, where it does nothing
     but to measure.
 
     The loop calls `phase` where it begins something else, and `end_step` after each step. It sets
-    `memory` and `memory_limit` (bytes), and `checksum` with `checksum_step`, if it knows them.
+    `memory` where its device has one of its own, and `checksum` with `checksum_step`, if it knows
+    them.
     """
 
     def __init__(self, rank: int = 0) -> None:
@@ -47,8 +61,8 @@ class Beats:
         self.step_s: float | None = None
         self.waited_s: float | None = None
         self.data_s: float | None = None
-        self.memory: int | None = None
-        self.memory_limit: int | None = None
+        self.memory: Callable[[], RankMemory] = _host_memory
+        """Asked in the thread that publishes."""
         self.checksum = ""
         self.checksum_step = 0
         self._now = ("setup", time.monotonic())
@@ -119,6 +133,7 @@ class Beats:
     def beat(self, node: str = "", local_rank: int = 0) -> RankBeat:
         """What is published now."""
         phase, since = self._now
+        memory = self.memory()
         return RankBeat(
             rank=self.rank,
             node=node,
@@ -133,8 +148,9 @@ class Beats:
             data_s=self.data_s,
             own_s=self.own_s,
             own_steps=min(self._steps, STEPS),
-            memory=psutil.Process().memory_info().rss if self.memory is None else self.memory,
-            memory_limit=self.memory_limit or psutil.virtual_memory().total,
+            memory=memory.used,
+            memory_limit=memory.limit,
+            memory_of=memory.of,
             checksum=self.checksum,
             checksum_step=self.checksum_step,
         )

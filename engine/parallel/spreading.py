@@ -12,7 +12,7 @@ from lmm_tui.engine.parallel.spread import Spread
 def spread(model: LanguageModel, ranks: Ranks, shard: str, *, bf16_params: bool = False) -> Spread:
     """Spread a model over the ranks, once its weights are set and before optimisers are made.
 
-    `shard` and `bf16_params` as in the configuration. Raises ShardError.
+    `shard` and `bf16_params` as in the configuration, checked by `refuse_uneven`.
     """
     if ranks.is_alone:
         return Spread(model)

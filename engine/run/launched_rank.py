@@ -30,9 +30,9 @@ def launched_rank(env: Mapping[str, str] = os.environ) -> int:
         # Of one Slurm task, Lightning starts the other ranks itself: LOCAL_RANK tells them apart.
         alone = rank == "SLURM_PROCID" and env.get(world, env.get("SLURM_NTASKS")) == "1"
         if rank in env and not alone:
-            return _whole(env, rank)
-    local, node = _whole(env, "LOCAL_RANK"), _whole(env, "NODE_RANK")
-    return node * max(_whole(env, "LOCAL_WORLD_SIZE"), 1) + local if node else local
+            return whole_number(env, rank)
+    local, node = whole_number(env, "LOCAL_RANK"), whole_number(env, "NODE_RANK")
+    return node * max(whole_number(env, "LOCAL_WORLD_SIZE"), 1) + local if node else local
 
 
 def launched_ranks(env: Mapping[str, str] = os.environ) -> int:
@@ -54,12 +54,13 @@ def require_one_process(what: str, env: Mapping[str, str] = os.environ) -> None:
         )
 
 
-def _whole(env: Mapping[str, str], name: str) -> int:
-    value = env.get(name) or "0"
+def whole_number(env: Mapping[str, str], name: str, otherwise: int = 0) -> int:
+    """What a launcher says in a variable; `otherwise` where it is unset or empty."""
+    value = env.get(name) or str(otherwise)
     if not value.isdecimal():
         raise RankError(
-            "{name} is {value!r}; expected a whole number (it is this process's "
-            "rank), or pass rank= to lmm_run",
+            "{name} is {value!r}; expected a whole number, as a launcher sets it (a script may "
+            "pass rank= to lmm_run)",
             name=name,
             value=value,
         )

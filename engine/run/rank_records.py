@@ -60,6 +60,8 @@ class RankBeat:
     """Of how many steps that is the mean, up to 50."""
     memory: int | None = None
     memory_limit: int | None = None
+    memory_of: str = ""
+    """`host`, `cuda` or `mps`; empty as older versions wrote it."""
     checksum: str = ""
     checksum_step: int = 0
     """The step after which the replicated weights had the checksum."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.guarded_files import read_text, reading
+from lmm_tui.guarded_files import read_text, reading, version_of
 from lmm_tui.toml_text import parse_toml
 
 
@@ -79,16 +80,23 @@ def changes_in(events: Iterable[Mapping[str, Any]]) -> list[SettingChange]:
 
 
 def read_history(events: Path) -> SettingHistory:
-    """From the events.jsonl of a run; empty where that cannot be read."""
-    from lmm_tui.metrics.readers.json_lines import parse  # It imports numpy.
-
+    """From the events.jsonl of a run, read again when it has grown; empty where that cannot be."""
     try:
-        with BufferedReader(reading(events, events.parent)) as lines:
-            # Most events tell of no change: only lines that may are parsed.
-            parsed = [parse(line) for line in lines if b'"changes"' in line]
+        return SettingHistory(_changes(events, version_of(events)))
     except OSError:
         return SettingHistory()
-    return SettingHistory(changes_in(row for row in parsed if row is not None))
+
+
+@lru_cache(maxsize=64)
+def _changes(events: Path, version: object) -> list[SettingChange]:
+    """Those that a version of the file tells of."""
+    del version
+    from lmm_tui.metrics.readers.json_lines import parse  # It imports numpy.
+
+    with BufferedReader(reading(events, events.parent)) as lines:
+        # Most events tell of no change: only lines that may are parsed.
+        parsed = [parse(line) for line in lines if b'"changes"' in line]
+    return changes_in(row for row in parsed if row is not None)
 
 
 def settings_table(run: RunDir) -> dict[str, Any]:

@@ -126,6 +126,8 @@ class Stage(ABC):
     laid_out_ahead = False
     """Whether `micro_batches` may be called in another thread before the step that goes before is
     done: where the data of a step don't depend on the model, and only the step is read."""
+    own_settings: type[Section] | None = None
+    """The settings of a stage of one's own, for the form: what `settings` is called with."""
     steps_per_epoch: float
     """Optimiser steps in which the training data are seen once."""
     data_fingerprint = ""

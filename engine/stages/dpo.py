@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lmm_tui.data.builtin.holdout import Split
+from lmm_tui.data.chat.answers import pair_conversations, pair_texts
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.dataset import Dataset
@@ -24,7 +25,7 @@ from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.answer_batch import PairBatch
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations, pair_texts
+from lmm_tui.engine.stages.preference_base import PreferenceStage
 from lmm_tui.engine.stages.preference_loss import (
     REFERENCE_FREE,
     Rewards,

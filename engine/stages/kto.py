@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lmm_tui.data.batching.order import Order
 from lmm_tui.data.builtin.holdout import Split
+from lmm_tui.data.chat.answers import answered
 from lmm_tui.data.chat.labelled import LabelledRow, read_labelled
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.preparation.prepare import Progress
@@ -30,7 +31,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.answer_batch import AnswerBatch, Answers
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.preference_base import AnswerSet, PreferenceStage, answered
+from lmm_tui.engine.stages.preference_base import AnswerSet, PreferenceStage
 from lmm_tui.engine.stages.preference_loss import unpaired_loss
 from lmm_tui.engine.transfer import to_device
 from lmm_tui.message import Message

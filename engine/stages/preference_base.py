@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -19,13 +18,14 @@ from torch import Tensor
 
 from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.builtin.holdout import Split
+from lmm_tui.data.chat.answers import too_long, unwritten
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.chat.template import render_all
 from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.dataset import Dataset
-from lmm_tui.data.turns import Conversation, Pair, Turn
+from lmm_tui.data.turns import Conversation
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.generate import evaluating
 from lmm_tui.engine.model.language_model import LanguageModel
@@ -52,9 +52,9 @@ class AnswerSet:
         """The number of each of `items` among all examples."""
         self.too_long = self.unwritten = 0
         for number, answers in enumerate(zip(*[rendered] * width, strict=True)):
-            if max(len(ids) for ids, _ in answers) > seq_len + 1:
+            if too_long(answers, seq_len):
                 self.too_long += 1
-            elif not all(any(counted) for _, counted in answers):
+            elif unwritten(answers):
                 self.unwritten += 1
             else:
                 self.items.append(answers)
@@ -260,21 +260,6 @@ def _joined(found: Sequence[Tensor]) -> Tensor:
     for other in found[1:]:
         joined = torch.where(joined.isnan(), other, joined)
     return joined
-
-
-def answered(prompt: Sequence[Turn], answer: Sequence[Turn]) -> Conversation:
-    """Earlier answers in the prompt are neither good nor bad: they are not learnt."""
-    return Conversation((*(replace(turn, learnt=False) for turn in prompt), *answer))
-
-
-def pair_conversations(pair: Pair) -> Iterator[Conversation]:
-    """Of the chosen and of the rejected answer."""
-    return (answered(pair.prompt, answer) for answer in (pair.chosen, pair.rejected))
-
-
-def pair_texts(pair: Pair) -> Iterator[str]:
-    """The prompt once, then both answers."""
-    return (turn.content for turn in pair.prompt + pair.chosen + pair.rejected)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lmm_tui.data.builtin.holdout import Split
+from lmm_tui.data.chat.answers import pair_conversations, pair_texts, scored
 from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.preparation.prepare import Progress
@@ -25,7 +26,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.answer_batch import AnswerBatch
 from lmm_tui.engine.stages.base import Losses, MicroBatch
 from lmm_tui.engine.stages.chat_base import read_side
-from lmm_tui.engine.stages.preference_base import PreferenceStage, pair_conversations, pair_texts
+from lmm_tui.engine.stages.preference_base import PreferenceStage
 from lmm_tui.engine.stages.preference_loss import Rewards, reward_loss
 from lmm_tui.metrics.stages.reward import REWARD
 
@@ -54,9 +55,7 @@ class RewardStage(PreferenceStage):
         return pair_texts(row)
 
     def rendered(self, answer: Rendered) -> Rendered:
-        """The one label of an answer stands at its last token, where the reward is read."""
-        ids, counted = answer
-        return [*ids, ids[-1]], [*([False] * len(ids)), any(counted)]
+        return scored(answer)
 
     def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         weight_VxD = model.head_weight

@@ -26,7 +26,7 @@ from lmm_tui.engine.stages.base import Stage
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import hyper_parameters
 from lmm_tui.engine.training.step_sums import Signals
-from lmm_tui.engine.training.time_budget import TimeBudget
+from lmm_tui.engine.training.time_budget import UNKNOWN, TimeBudget
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
@@ -65,6 +65,8 @@ class TrainContext:
     budget: TimeBudget = field(default_factory=TimeBudget)
     agreed_s: float = 0.0
     """Of several ranks: the time that rank 0 had counted when all of them heard of it."""
+    agreed_steps: int = UNKNOWN
+    """The same of the steps that a run of `train.minutes` has at its pace."""
     parts: int = 1
     """How many parts each micro-batch is split into, to fit into the memory."""
     rolled_back: bool = False
@@ -88,7 +90,11 @@ class TrainContext:
         train = self.config.train
         if train.minutes is None:
             return train.steps
-        return self.step if self.done else self.budget.total_steps(self.step, train.minutes)
+        if self.done:
+            return self.step
+        if self.ranks.is_alone:
+            return self.budget.total_steps(self.step, train.minutes)
+        return max(self.agreed_steps, self.step + 1)
 
     @property
     def done(self) -> bool:

@@ -146,6 +146,8 @@ class OptimizerStep:
         if context.ranks.is_alone:
             return loss, stats, grads.measure(), None
         context.signals.spent_s = context.budget.spent_s
+        if (minutes := context.config.train.minutes) is not None:
+            context.signals.total_steps = context.budget.total_steps(context.step, minutes)
         signals = context.signals.tensor(context.ranks.leads)
         squares_L = grads.squares().to(loss.device) / context.spread.replicas
         sums = sum_step(context.ranks, loss, stats, signals, squares_L)

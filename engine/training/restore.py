@@ -53,7 +53,9 @@ def resume_from(context: TrainContext, path: Path) -> None:
     context.loss, context.val_loss = state.loss, state.val_loss
     context.val_step = state.val_step
     context.lr_scale, context.parts = state.lr_scale, state.parts
-    context.budget.spent_s = state.spent_s
+    context.budget.spent_s = context.agreed_s = state.spent_s
+    if minutes is not None:
+        context.agreed_steps = context.budget.total_steps(context.step, minutes)
     if minutes is not None and context.done:
         raise no_time_left(context.run_dir.path, minutes)
 

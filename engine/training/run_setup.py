@@ -27,6 +27,7 @@ from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.parallel.beats import RankMemory
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
 from lmm_tui.engine.parallel.spread import Spread
 from lmm_tui.engine.parallel.spreading import spread
@@ -120,6 +121,8 @@ def build_context(
         model, ranks, config.parallel.shard, bf16_params=config.parallel.bf16_params
     )
     standing.on_wait = partial(ranks.beats.phase, "all-reduce")
+    if device.type != "cpu":
+        ranks.beats.memory = partial(_memory_of, device)
     return TrainContext(
         run,
         job,
@@ -242,6 +245,10 @@ def _save_tokenizer(run: Run, tokenizer: Tokenizer, fresh: bool) -> None:
     if fresh or not own.is_file():
         with writing(own):
             tokenizer.save(own)
+
+
+def _memory_of(device: torch.device) -> RankMemory:
+    return RankMemory(devices.memory_used(device), devices.memory_total(device), device.type)
 
 
 def _build_model(

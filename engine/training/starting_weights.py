@@ -6,6 +6,7 @@ into its own directory, and records its parent. Reading them is `engine.checkpoi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -20,6 +21,12 @@ from lmm_tui.engine.run.find_run import run_or_path
 from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import writing
+from lmm_tui.message import Message
+
+_NAMED = 3
+"""Tokens that a sentence names at most."""
+_MOST_OTHERS = 0.1
+"""Share of a vocabulary that may be other tokens: reserved ones get names, the rest must stay."""
 
 
 def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[Weights, RunConfig]:
@@ -28,10 +35,10 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
     Raises ConfigError where no tokenizer fits, WeightsError as `read_weights`.
     """
     start = read_weights(run_or_path(source, config.runs_dir))
-    for note in start.notes_as_language_model:
-        run.events.write("alert", note, step=0, level="warning")
     tokenizer = run.run_dir.path / "tokenizer.json"
-    _copy_tokenizer(start, config, tokenizer)
+    notes = [*start.notes_as_language_model, *_copy_tokenizer(start, config, tokenizer)]
+    for note in notes:
+        run.events.write("alert", note, step=0, level="warning")
     config = config.model_copy(
         update={
             "model": ModelConfig.of_shape(start.shape, config.model.preset),
@@ -46,7 +53,8 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
     return start, config
 
 
-def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
+def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> Iterator[Message]:
+    """Write the tokenizer to `target`; gives sentences on what of it does not fit the model."""
     chosen = Path(config.data.tokenizer) if config.data.tokenizer else start.tokenizer
     if chosen is None:
         raise ConfigError(
@@ -54,7 +62,7 @@ def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
             "one that its model was trained with",
             origin=start.origin,
         )
-    tokenizer = Tokenizer.load(chosen)
+    tokenizer, beyond = Tokenizer.load(chosen).within(start.shape.vocab_size)
     if tokenizer.vocab_size > start.shape.vocab_size:
         raise ConfigError(
             "data.tokenizer: {chosen} has {vocab_size} tokens, the model in "
@@ -64,8 +72,41 @@ def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> None:
             origin=start.origin,
             shape_vocab_size=start.shape.vocab_size,
         )
+    if beyond:
+        yield Message(
+            "{chosen}: {count} added tokens have no row in the model, and are left out: {tokens}",
+            chosen=chosen,
+            count=len(beyond),
+            tokens=[*beyond[:_NAMED]],
+        )
+    if start.tokenizer is not None and chosen != start.tokenizer:
+        yield from _other_vocabulary(tokenizer, chosen, start)
     with writing(target):
         tokenizer.save(target)
+
+
+def _other_vocabulary(tokenizer: Tokenizer, chosen: Path, start: Weights) -> Iterator[Message]:
+    """A sentence on ids that the model learnt as other tokens; ConfigError where they are many."""
+    assert start.tokenizer is not None
+    others = tokenizer.other_tokens(Tokenizer.load(start.tokenizer))
+    if not others:
+        return
+    difference = Message(
+        "{chosen}: {count} of its {size} ids are other tokens than those that {origin} was "
+        "trained with (the first is {here!r}, there {there!r})",
+        chosen=chosen,
+        count=len(others),
+        size=tokenizer.vocab_size,
+        origin=start.origin,
+        here=others[0][0],
+        there=others[0][1],
+    )
+    if len(others) > _MOST_OTHERS * tokenizer.vocab_size:
+        raise ConfigError(
+            "data.tokenizer: {difference}; leave data.tokenizer out to take the model's own",
+            difference=difference,
+        )
+    yield difference
 
 
 def _record_parent(run: Run, origin: Path) -> None:

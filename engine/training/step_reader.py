@@ -74,7 +74,7 @@ class StepReader:
         if signals is None:
             return
         context, self.said = self._context, signals
-        context.agreed_s = signals.spent_s
+        context.agreed_s, context.agreed_steps = signals.spent_s, signals.total_steps
         if not context.ranks.leads:
             context.budget.spent_s = signals.spent_s
         elif signals.stops and not context.run.commands.stop:

@@ -1,8 +1,9 @@
 """What the ranks of a run have to know of one another in a step: one vector, summed once.
 
 Loss and metrics of each rank's share, the squared gradient norms of what it has, and the signals:
-whether rank 0 has something to decide, whether a rank was asked to stop, and the time that rank 0
-counts. It is read with the other numbers of the step, so nothing waits for it.
+whether rank 0 has something to decide, whether a rank was asked to stop, the time that rank 0
+counts, and the steps that the run has at its pace. It is read with the other numbers of the step,
+so nothing waits for it.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ class Signals:
     """This process was asked to stop, as by a signal."""
     spent_s: float = 0.0
     """Of rank 0: the time that the steps of the run took."""
+    total_steps: int = 0
+    """Of rank 0: the steps of a run of `train.minutes`, by which all set their learning rate."""
 
     def tensor(self, leads: bool) -> Tensor:
-        """(3,), fp64; of the other ranks only `stops` counts."""
-        spent = self.spent_s if leads else 0.0
-        return torch.tensor([leads and self.asks, self.stops, spent], dtype=torch.float64)
+        """(4,), fp64; of the other ranks only `stops` counts."""
+        of_all = (self.asks, self.spent_s, self.total_steps) if leads else (False, 0.0, 0)
+        asks, spent_s, total_steps = of_all
+        return torch.tensor([asks, self.stops, spent_s, total_steps], dtype=torch.float64)
 
     @classmethod
-    def read(cls, asks: float, stops: float, spent_s: float) -> Signals:
+    def read(cls, asks: float, stops: float, spent_s: float, total_steps: float) -> Signals:
         """From the sums over all ranks."""
-        return cls(asks > 0, stops > 0, spent_s)
+        return cls(asks > 0, stops > 0, spent_s, int(total_steps))
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ def _history(
         history.began.setdefault(change.key, change.before)
     if config.train.length_key != "steps":
         history.began.setdefault("train.steps", before.train.steps)
+    # What it follows from, too: a length that is given alone takes the place of the others.
+    length = before.train.length_key
+    if "train.steps" in history.began:
+        history.began.setdefault(f"train.{length}", getattr(before.train, length))
     return history, asked
 
 

@@ -12,7 +12,7 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS, describe
-from lmm_tui.metrics.series.binned_curve import binned
+from lmm_tui.metrics.series.decimate import as_json, decimate
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
@@ -98,17 +98,16 @@ def curve(one: Series, points: int, first: int = 0, last: int | None = None) -> 
     `step` is where a bin begins. A bin with non-finite values alone has nulls.
     """
     best = one.best(describe(one.name).better)
-    found = binned(one, points, first, last)
+    found = decimate(one, points, first, last)
+    values = map(as_json, (found.low, found.mean, found.high))
     return {
         "values": len(one),
         "last": one.last_value,
         "last_step": one.last_step,
         "best": None if best is None else {"step": best.step, "value": best.value},
         "columns": ["step", "lowest", "mean", "highest"],
-        "non_finite": found.nonfinite,
-        "bins": [
-            list(row) for row in zip(found.steps, found.low, found.mean, found.high, strict=True)
-        ],
+        "non_finite": int(found.nonfinite.sum()),
+        "bins": [*map(list, zip(found.steps.tolist(), *values, strict=True))],
     }
 
 

@@ -130,8 +130,10 @@ class Steering:
         known = {option.key: option for option in options()}
         for key, value in settings.items():
             option = known.get(key)
-            if option is None or key in _TEXTS or option.choices or option.kind not in (str, list):
+            if option is None or key in _TEXTS or option.kind not in (str, list):
                 continue  # An unknown one is refused by name, with what it may have meant.
+            if option.choices and (value in option.choices or not option.open):
+                continue  # An open one takes the name of a file, too.
             if key == "data.source" and value == "builtin":
                 continue
             raise AgentError(

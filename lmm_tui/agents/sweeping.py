@@ -29,6 +29,7 @@ class Sweeping:
         by: str,
     ) -> dict[str, Any]:
         """Make a sweep over `vary` and start its queue, which outlives this process."""
+        from lmm_tui.sweeps.axes import settings as as_settings
         from lmm_tui.sweeps.axes import split_assignments
         from lmm_tui.sweeps.steer_sweep import start_worker
         from lmm_tui.sweeps.sweep_plan import PRUNERS, SweepWishes, choose, new_sweep
@@ -40,7 +41,7 @@ class Sweeping:
             raise AgentError("{what}: one value; put it into settings", what=single[0])
         for axis in axes:
             for value in axis.choices or (axis.low,):
-                self._steering.check({axis.key: value})
+                self._steering.check(as_settings({axis.key: value}))
         sampler, count = choose(tuple(axes), trials, None)
         if count > MOST_TRIALS:
             raise AgentError("trials: at most {most} (got {count})", most=MOST_TRIALS, count=count)

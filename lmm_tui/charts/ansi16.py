@@ -84,7 +84,7 @@ def _number(color: RichColor | None, dark: bool) -> int | None:
 
 
 if __name__ == "__main__":
-    from lmm_tui.charts.palette import SERIES_COLORS, shade
+    from lmm_tui.metrics.drawing.palette import SERIES_COLORS, shade
 
     for name in SERIES_COLORS:
         print(name, *(_number(RichColor.parse(shade(name, dark=d).line), d) for d in (True, False)))

@@ -15,7 +15,7 @@ from textual.reactive import Reactive
 from textual.strip import Strip
 
 from lmm_tui.charts.canvas import Canvas
-from lmm_tui.charts.palette import chart_colors
+from lmm_tui.metrics.drawing.palette import chart_colors
 from lmm_tui.textual_patches.single_paint import SinglePaint
 
 

@@ -12,11 +12,11 @@ from rich.style import Style
 from lmm_tui.charts.ansi16 import has_few_colours
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.canvas import Canvas
-from lmm_tui.charts.palette import SERIES_COLORS, shade
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER, cells_across
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.charts.traces import Kind, Mark, Trace
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, shade
 from lmm_tui.metrics.series.series import Store
 
 __all__ = ["Chart", "Kind", "Mark", "Trace"]

@@ -17,11 +17,11 @@ from rich.style import Style
 
 from lmm_tui.charts.braille import ASCII, glyphs_for
 from lmm_tui.charts.canvas import ALARM, FIRST_FREE_INK, LABEL, NAME, Canvas
-from lmm_tui.charts.palette import ramp
 from lmm_tui.charts.run_chart import RunChart
-from lmm_tui.charts.ticks import log_label, round_decades, x_ticks
 from lmm_tui.charts.viewport import Whole
 from lmm_tui.i18n.language import tr
+from lmm_tui.metrics.drawing.palette import ramp
+from lmm_tui.metrics.drawing.ticks import log_label, round_decades, x_ticks
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Axis, Series, SeriesStore

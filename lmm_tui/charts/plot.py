@@ -16,11 +16,11 @@ from lmm_tui.charts.braille import BRAILLE, GlyphSet
 from lmm_tui.charts.canvas import ALARM, AXIS, LABEL, NAME, TITLE, Canvas
 from lmm_tui.charts.plot_area import GUTTER, LARGEST, PlotArea, PlotWindow, cells_across
 from lmm_tui.charts.plot_title import Note, PlotTitle
-from lmm_tui.charts.ticks import round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.charts.traces import Mark, ShownTrace, Trace, sign_of
 from lmm_tui.charts.viewport import SMOOTHING, Viewport, Whole
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import count, duration
+from lmm_tui.metrics.drawing.ticks import round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Axis, Bins, SeriesStore, Store

@@ -57,12 +57,21 @@ class PlotTitle:
             end -= 2
 
     def _legend(self, width: int) -> list[Note]:
-        """The longest legend that fits: of all traces, of lines, of the main one, of none."""
-        lines = [each for each in self.traces if each.is_line]
+        """The longest legend that fits: of all traces, of lines, of the main one, of none.
+
+        The unit has to go before the last value.
+        """
+        lines, main = [each for each in self.traces if each.is_line], [main_trace(self.traces)]
         legend: list[Note] = []
-        for chosen in (self.traces, lines, [main_trace(self.traces)], ()):
+        for chosen, with_unit in (
+            (self.traces, True),
+            (lines, True),
+            (main, True),
+            (main, False),
+            ((), False),
+        ):
             legend = [(tr(self.title), NAME)]
-            if self.unit and chosen:
+            if self.unit and with_unit:
                 legend.append((f" ({tr(self.unit)})", LABEL))
             for each in chosen:
                 legend += self._entry(each)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from rich.style import Style
 
 from lmm_tui.charts.canvas import FIRST_FREE_INK, LABEL
-from lmm_tui.charts.palette import SeriesColor, shade
+from lmm_tui.metrics.drawing.palette import QUARTERS, shade
 from lmm_tui.runs.run_columns import Value
 from lmm_tui.runs.value_scale import ValueScale
 
-QUARTERS: tuple[SeriesColor, ...] = ("green", "blue", "orange", "red")
 SIGNS = "●◆▲×"
 """A sign for each quarter, as colours may not be seen."""
 SIGNS_ASCII = "o*+x"

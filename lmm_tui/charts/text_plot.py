@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmm_tui.charts.ticks import round_ticks, tick_labels
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.metrics import names
+from lmm_tui.metrics.drawing.ticks import round_ticks, tick_labels
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.metrics.series.smoothing import centred_mean, on_band
 from lmm_tui.terminal import capabilities

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from typing import Literal, TypeAlias
 
 from lmm_tui.charts.canvas import FIRST_FREE_INK
-from lmm_tui.charts.palette import SeriesColor
+from lmm_tui.metrics.drawing.palette import SeriesColor
 from lmm_tui.metrics.series.series import Bins, Series
 
 Kind: TypeAlias = Literal["band", "line", "smooth", "marks"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf, isclose, nextafter
 from typing import TypeAlias
 
-from lmm_tui.charts.ticks import round_end
+from lmm_tui.metrics.drawing.ticks import round_end
 from lmm_tui.metrics.series.series import Axis, Store
 
 Span: TypeAlias = tuple[float, float]

@@ -121,7 +121,7 @@ def open_cockpit() -> int:
     from lmm_tui.engine.config.run_config import RunConfig
 
     installation.require_training()
-    return launch_cockpit(RunConfig(), configure=True, detach=True)
+    return launch_cockpit(RunConfig.defaults(), configure=True, detach=True)
 
 
 class _Owner:
@@ -235,10 +235,11 @@ class _Owner:
     def _how_to_come_back(self, run: RunDir) -> str:
         return tr(
             "Training keeps running in this process, {pid}.\n"
-            "  see it again      lmm-tui monitor {run}   (another terminal)\n"
-            "  free this prompt  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
+            "  re-attach   lmm-tui monitor {run}   (another terminal)\n"
+            "  background  ctrl+z, then bg   (training waits in between; `lmm-tui launch "
             "--detach` needs none of this)\n"
-            "  stop it           ctrl+c, with a checkpoint",
+            "  stop        ctrl+c, with a checkpoint\n"
+            "Closing this terminal does not end it.",
             pid=os.getpid(),
             run=run_argument(run.path),
         )

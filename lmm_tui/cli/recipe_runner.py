@@ -20,11 +20,10 @@ from lmm_tui.engine.config.recipe import Recipe
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.config.run_settings import resumed_settings
 from lmm_tui.engine.config.trust import allow_own
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import duration
-from lmm_tui.metrics.readers.json_lines import MetricsFollower
-from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.values import wilson_interval
 from lmm_tui.terminal.safe_text import fit
 
@@ -64,7 +63,7 @@ def run_recipe(
         run = RunDir(Path(config.runs_dir) / config.name)
         click.echo(f"\n== {step.name}: {step.stage}, {_length(config)}")
         seconds = None
-        if run.exists() and run.read_status().state == "finished":
+        if run.exists() and Reader(run.path).view.state == "finished":
             click.echo(tr("{run} is finished already", run=run.path))
         else:
             began = time.monotonic()
@@ -74,7 +73,7 @@ def run_recipe(
                 allow_own(settings, run.path)
             if code := headless.train(settings, before):
                 return code
-            if run.read_status().state != "finished":
+            if Reader(run.path).view.state != "finished":
                 click.echo(tr("stopped; the same command resumes from here"))
                 return 1
             seconds = time.monotonic() - began
@@ -123,17 +122,17 @@ def _markdown(rows: list[list[str]]) -> str:
 def _outcome(
     name: str, config: RunConfig, run: RunDir, recipe: Recipe, seconds: float | None
 ) -> StepOutcome:
-    store = SeriesStore()
-    MetricsFollower(run.metrics, store).poll()
+    reader = Reader(run.path)
+    reader.poll()
     validation = {
         metric: series.last_value
         for metric in _VALIDATION_METRICS
-        if (series := store.get(metric)) and series.last_value is not None
+        if (series := reader.series.get(metric)) and series.last_value is not None
     }
     return StepOutcome(
         name=name,
         stage=config.stage,
-        steps=run.read_status().step,
+        steps=reader.view.status.step,
         seconds=seconds,
         validation=validation,
         exact=_exact_match(run, recipe) if recipe.kinds else {},

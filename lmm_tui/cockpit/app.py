@@ -41,7 +41,7 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.remote.fleets import folder_for_new_runs
+from lmm_tui.runs.fleets import folder_for_new_runs
 from lmm_tui.terminal import first_paint, notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
@@ -85,6 +85,7 @@ class CockpitApp(SettingsApp):
         self._session = session
         super().__init__()
         self._config = config
+        self._named_stage = config.stage if config else ""
         self._start = start
         self._owned = owned
         self._own = session if owned else None
@@ -216,7 +217,8 @@ class CockpitApp(SettingsApp):
     def _configure(self, config: RunConfig) -> None:
         from lmm_tui.cockpit.screens.configure import ConfigureScreen
 
-        self.push_screen(ConfigureScreen(config), self._configured)
+        screen = ConfigureScreen(config, named_stage=self._named_stage)
+        self.push_screen(screen, self._configured)
 
     def _configured(self, config: RunConfig | None) -> None:
         self._draft = None

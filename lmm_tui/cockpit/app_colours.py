@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from lmm_tui.charts.ansi16 import Ansi16Filter, has_sixteen_colours
 from lmm_tui.cockpit.messages import Departure
+from lmm_tui.cockpit.svg_cells import at_their_cells
 
 
 class ColourfulApp(App[Departure]):
@@ -22,7 +23,7 @@ class ColourfulApp(App[Departure]):
         self._draw_in_full_colour(True)
         try:
             # Frames that are not simplified hold only what the terminal does not show yet.
-            return super().export_screenshot(title=title, simplify=simplify)
+            return at_their_cells(super().export_screenshot(title=title, simplify=simplify))
         finally:
             self._draw_in_full_colour(False)
 

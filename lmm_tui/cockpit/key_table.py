@@ -105,6 +105,7 @@ save          ctrl+s          -  *  save          Write the settings to a new TO
 data          f3              -  *  data          Show the data as the model will see them
 copy          ctrl+y          -  *  copy          Copy the command line that starts this run
 reset         ctrl+r          -  *  default       Reset the field to its default
+mark          space           -  *  sweep         Mark several values of a choice, to train each
 next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
 previous_tab  pageup [        -  *  previous tab  Show the previous tab
 next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next

@@ -7,6 +7,8 @@ block. Offsets are bytes, at the beginning of a line.
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ CHUNK = 256 * 1024
 MOST_LINES = 40_000
 """In memory; beyond that, lines at the other end of the window are dropped."""
 LONGEST_LINE = 4000
+MOST_COUNTED = 1_000_000
+"""Matches of a search."""
 
 _BLOCK = 1 << 20
 _COLOURS = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]")
@@ -198,6 +202,34 @@ def _split(
     return begin, lines, LogLine(offset, rest) if rest else None
 
 
+class LogMatches:
+    """Which lines of a file contain a text, ignoring case; what was read is not read again."""
+
+    def __init__(self, path: Path, wanted: str) -> None:
+        self.wanted = wanted
+        self._path = path
+        self._needle = wanted.lower().encode()
+        self._offsets = array("q")
+        self._seen = 0
+
+    def place(self, offset: int, size: int) -> tuple[int, int]:
+        """Which match the line at `offset` is, from 1, and how many there are in `size` bytes."""
+        if size < self._seen:
+            self._offsets, self._seen = array("q"), 0
+        for begin, block in _blocks_down(self._path, self._seen):
+            if not block.endswith(b"\n"):
+                break
+            self._count(begin, block)
+            self._seen = begin + len(block)
+        return bisect_right(self._offsets, offset), len(self._offsets)
+
+    def _count(self, begin: int, block: bytes) -> None:
+        lowered, at = block.lower(), 0
+        while len(self._offsets) < MOST_COUNTED and (at := lowered.find(self._needle, at)) >= 0:
+            self._offsets.append(begin + lowered.rfind(b"\n", 0, at) + 1)
+            at = lowered.find(b"\n", at)
+
+
 def _blocks_down(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
     """Blocks of whole lines from `offset` to the end of the file."""
     try:
@@ -228,4 +260,6 @@ if __name__ == "__main__":
     window = LogWindow(Path(__file__))
     window.open_end()
     print(window.lines[-1].text, window.matching("class LOG", 9))
+    last = window.find("class LOG", window.size, backwards=True)
+    print(LogMatches(window.path, "class log").place(last or 0, window.size))
     print("=== 自测通过 ===")

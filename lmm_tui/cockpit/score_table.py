@@ -64,12 +64,14 @@ def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Reco
 
 def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     """One evaluation: a line for each score, with value, error bar, chance and questions."""
-    room = width - 48
+    baseline = 15 if width >= 90 else 7
+    room = width - 41 - baseline - (10 if width >= 90 else 0)  # Names are longer than ten.
     bar = min(max(room, 0), 40) if room >= 12 else 0
-    name = max(min(width - 37 - (bar + 2 if bar else 0), 30), 12)
+    name = max(min(width - 30 - baseline - (bar + 2 if bar else 0), 30), 12)
+    guess = tr("random baseline") if baseline > 7 else tr("random")
     head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'95 %':>11} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
-    lines = [Content.styled(f"{head}{right(tr('random baseline'), 7)} {right(tr('n'), 6)}", QUIET)]
+    lines = [Content.styled(f"{head}{right(guess, baseline)} {right(tr('n'), 6)}", QUIET)]
     for score in record.outcome.scores:
         lowest = score.interval[0] if score.interval else score.value
         better = score.chance is not None and lowest > score.chance
@@ -80,7 +82,7 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
         ]
         if bar:
             parts.append((f" {interval(score, bar, glyphs)} ", "$accent"))
-        parts.append((f"{number(score.chance):>7} {score.questions:>6}", QUIET))
+        parts.append((f"{number(score.chance):>{baseline}} {score.questions:>6}", QUIET))
         lines.append(Content.assemble(*parts))
     if record.outcome.truncated:
         cut = tr(

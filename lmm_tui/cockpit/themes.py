@@ -1,6 +1,6 @@
 """The two themes of the cockpit, dark and light: greys, one accent, and colours for states.
 
-All colours are entries of the xterm palette, as in `lmm_tui.charts.palette`.
+All colours are entries of the xterm palette, as in `lmm_tui.metrics.drawing.palette`.
 """
 
 from __future__ import annotations

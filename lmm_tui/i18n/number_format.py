@@ -1,12 +1,13 @@
 """Short text for numbers: measured values, differences, sizes, counts, durations.
 
-Pure functions. The text is the same in every language.
+Pure functions. But for the units of a duration the text is the same in every language.
 """
 
 from __future__ import annotations
 
 import math
 
+from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.values import is_cut_off
 
 NOTHING = "-"
@@ -73,13 +74,13 @@ def duration(seconds: float) -> str:
         return NOTHING
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = whole // 60
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes // 1440} d {minutes // 60 % 24:02d} h"
+        return tr("{seconds} s", seconds=whole)
+    minutes, hours = whole // 60, whole // 3600
+    if minutes < 60:
+        return tr("{minutes} min {seconds:02} s", minutes=minutes, seconds=whole % 60)
+    if hours < 24:
+        return tr("{hours} h {minutes:02} min", hours=hours, minutes=minutes % 60)
+    return tr("{days} d {hours:02} h", days=hours // 24, hours=hours % 24)
 
 
 def age(seconds: float) -> str:

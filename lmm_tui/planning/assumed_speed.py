@@ -54,7 +54,8 @@ def measured(name: str, runs_dir: str) -> tuple[CardModel, Utilisation]:
     Raises LmmError.
     """
     run = find_run(name, runs_dir)
-    info = run.read_info()
+    reader = Reader(run.path)
+    info = reader.view.info
     card = card_of_device(info.device_name)
     if card is None:
         raise ConfigError(
@@ -62,7 +63,6 @@ def measured(name: str, runs_dir: str) -> tuple[CardModel, Utilisation]:
             name=run.name,
             device=info.device_name or info.device or "?",
         )
-    reader = Reader(run.path)
     reader.poll()
     speeds = reader.series.get(TOKENS_PER_S)
     found = [] if speeds is None else [each for each in speeds.values[-_LAST:] if each > 0]

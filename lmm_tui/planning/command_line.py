@@ -48,6 +48,8 @@ def command_line(
             arguments += [flag, str(value)]
         else:
             arguments += ["--set", format_assignment(option.key, value)]
+    for name, value in config.own.items():
+        arguments += ["--set", format_assignment(f"own.{name}", value)]
     return shlex.join(arguments)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lmm_tui.data.batching.packing import Packed
+from lmm_tui.data.chat.answers import scored, too_long, unwritten
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render, render_prompt
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
@@ -23,13 +24,16 @@ from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 
 ROWS = 60
 """Rows that are shown, of all sources together."""
+_VERDICTS = (mark("chosen"), mark("rejected"), mark("good"), mark("bad"))
+"""What items are told to be, for the catalogue."""
 _LONGEST = 2000
 """Tokens of a row that are shown."""
-_KINDS = {"sft": "conversations", "dpo": "pairs", "grpo": "prompts"}
+_KINDS = {"dpo": "pairs", "reward": "pairs", "kto": "labelled", "grpo": "prompts"}
+"""Of the stages that read no plain text; the others read conversations."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,16 @@ class PreviewRow:
     length: int
     """Tokens of all of it."""
     kept: int
-    """Tokens that fit into a sequence; 0 where nothing of it is learnt."""
+    """Tokens that fit into a sequence; 0 where it is left out."""
+    told: str = ""
+    """What the data say of it: chosen or rejected, good or bad, the right answer."""
+    why: str = ""
+    """Why it is left out."""
 
     @property
     def state(self) -> str:
         if not self.kept:
-            return tr("left out: nothing to learn in {count:,} tokens", count=self.length)
+            return tr("left out: {why}", why=self.why)
         if self.kept < self.length:
             return tr("cut after {count:,} of {all:,} tokens", count=self.kept, all=self.length)
         return tr("whole")
@@ -92,15 +100,15 @@ def preview(config: RunConfig, tokenizer: Path | None = None) -> DataPreview:
     if config.data.template == "own" and config.data.tokenizer:
         template = TokenizerTemplate.load(folder, made)
     seq_len = config.data.seq_len
+    rendered = [(source, item, _rendered(item, kind, made, template)) for source, item in items]
     rows = [
-        _row(source, rendered, seq_len, made, kind)
-        for source, item in items
-        for rendered in _rendered(item, kind, made, template)
+        row
+        for source, item, answers in rendered
+        for row in _rows(source, item, answers, kind, made, config)
     ]
     packed = _packed_text(rows, seq_len) if kind == "text" else ()
     if kind == "conversations":
-        packed = _packed([one for _, it in items for one in _rendered(it, kind, made, template)],
-                         seq_len)  # fmt: skip
+        packed = _packed([answer for _, _, answers in rendered for answer in answers], seq_len)
     facts = [tr("tokenizer: {name}", name=named)]
     if kind != "text":
         facts.append(tr("template: {name}", name=config.data.template))
@@ -135,28 +143,61 @@ def _tokenizer(
 
 def _rendered(
     item: Item, kind: str, tokenizer: Tokenizer, template: ChatTemplate
-) -> Iterator[Rendered]:
+) -> list[Rendered]:
+    """Of a pair both answers, of everything else one."""
     if kind == "text":
         ids = [*tokenizer.encode(item.text), tokenizer.eos_id]
-        yield ids, [True] * len(ids)
-    elif kind == "prompts":
+        return [(ids, [True] * len(ids))]
+    if kind == "prompts":
         ids = render_prompt(item.talks[0].turns, tokenizer, template)
-        yield ids, [False] * len(ids)
-    else:
-        yield from (render(talk, tokenizer, template) for talk in item.talks)
+        return [(ids, [False] * len(ids))]
+    return [render(talk, tokenizer, template) for talk in item.talks]
 
 
-def _row(
-    source: str, rendered: Rendered, seq_len: int, tokenizer: Tokenizer, kind: str
-) -> PreviewRow:
-    ids, learnt = rendered
-    kept = len(ids)
-    if kind == "conversations" and kept > seq_len + 1:
-        kept = seq_len + 1 if any(learnt[1 : seq_len + 1]) else 0
-    elif kind in ("pairs", "prompts") and kept > seq_len:
-        kept = 0
-    shown = tokenizer.token_strings(ids[:_LONGEST])
-    return PreviewRow(source, tuple(shown), tuple(map(bool, learnt[:_LONGEST])), len(ids), kept)
+def _rows(
+    source: str,
+    item: Item,
+    answers: list[Rendered],
+    kind: str,
+    tokenizer: Tokenizer,
+    config: RunConfig,
+) -> Iterator[PreviewRow]:
+    read = [*map(scored, answers)] if config.stage == "reward" else answers
+    told_of = item.told or ("",) * len(answers)
+    whole = _left_out(item, read, kind, config) if kind == "pairs" else ""
+    for (ids, marks), one, told in zip(answers, read, told_of, strict=True):
+        why = whole or _left_out(item, [one], kind, config)
+        kept = min(len(ids), config.data.seq_len + 1) if kind == "conversations" else len(ids)
+        # A reward's label stands behind the last token, at whose place it is read.
+        learnt = one[1][1:] if config.stage == "reward" else marks
+        yield PreviewRow(
+            source,
+            tuple(tokenizer.token_strings(ids[:_LONGEST])),
+            tuple(map(bool, learnt[:_LONGEST])),
+            length=len(ids),
+            kept=0 if why else kept,
+            told=tr("answer: {answer}", answer=told) if kind == "prompts" and told else tr(told),
+            why=why,
+        )
+
+
+def _left_out(item: Item, answers: list[Rendered], kind: str, config: RunConfig) -> str:
+    """Why a stage leaves an example out, of one or two answers as it reads them."""
+    seq_len = config.data.seq_len
+    if kind == "conversations" and not any(answers[0][1][1 : seq_len + 1]):
+        return tr("nothing to learn in {count:,} tokens", count=min(len(answers[0][0]), seq_len))
+    if kind == "prompts":
+        if "exact" in config.grpo.rewards and not item.told:
+            return tr("no answer, which the reward 'exact' compares with")
+        if len(answers[0][0]) + config.grpo.max_tokens > seq_len:
+            room = config.grpo.max_tokens
+            return tr("no room for {room} tokens of {seq_len}", room=room, seq_len=seq_len)
+    if kind in ("pairs", "labelled"):
+        if too_long(answers, seq_len):
+            return tr("longer than {seq_len} tokens", seq_len=seq_len)
+        if unwritten(answers):
+            return tr("the chat template writes nothing of an answer")
+    return ""
 
 
 def _packed(rendered: list[Rendered], seq_len: int) -> tuple[PackedRow, ...]:

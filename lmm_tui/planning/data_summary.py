@@ -64,7 +64,7 @@ def _source(source: Source, config: DataConfig, reads_text: bool) -> tuple[str, 
     from lmm_tui.data.text import hub
     from lmm_tui.data.text.containers import ROW_FORMATS, TEXT_FORMATS, text_bytes
     from lmm_tui.data.text.corpus import BUILTIN
-    from lmm_tui.data.text.locate import locate
+    from lmm_tui.data.text.locate import is_cached, locate
 
     if source.path == BUILTIN and not reads_text:
         kinds = listed(config.kinds) or tr("all kinds")
@@ -75,9 +75,7 @@ def _source(source: Source, config: DataConfig, reads_text: bool) -> tuple[str, 
     formats = TEXT_FORMATS if reads_text else ROW_FORMATS
     given = Path(source.path).expanduser()
     if hub.is_remote(source.path) or (
-        hub.looks_like_a_name(source.path)
-        and not given.exists()
-        and hub.cached(source.path, source.config) is None
+        hub.looks_like_a_name(source.path) and not given.exists() and not is_cached(source, formats)
     ):
         return tr("remote: {name}", name=str(source)), None
     deadline = time.monotonic() + COUNTING_S

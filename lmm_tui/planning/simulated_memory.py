@@ -1,14 +1,17 @@
-"""The memory of a configuration on this machine, simulated in a worker process for a screen."""
+"""The model and the memory of a configuration on this machine, found in a worker process."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lmm_tui.engine.config.config_file import to_toml
+from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.model.foreign_shape import ForeignShape
 from lmm_tui.runs.worker_process import run_program
 from lmm_tui.toml_text import parse_toml
 
@@ -20,10 +23,20 @@ main()
 """
 
 
-def simulated_memory(config: RunConfig) -> int:
+@dataclass(frozen=True)
+class Simulated:
+    memory: int
     """Bytes that a rank takes at most in a step: of a card those of its tensors, on a CPU all of
-    its process. Blocks for seconds; raises WorkerError."""
-    return int(json.loads(run_program(_PROGRAM, [], stdin=to_toml(config)))["memory"])
+    its process."""
+    shape: ModelShape
+    """Of the model that is trained, also where weights bring their own."""
+
+
+def simulated(config: RunConfig) -> Simulated:
+    """Blocks for seconds; raises WorkerError."""
+    found = json.loads(run_program(_PROGRAM, [], stdin=to_toml(config)))
+    kind = ForeignShape if "counted" in found["shape"] else ModelShape
+    return Simulated(int(found["memory"]), kind(**found["shape"]))
 
 
 def main() -> None:
@@ -59,12 +72,13 @@ def _answer(config: RunConfig) -> dict[str, Any]:
         )
     )
     process = beside_tensors(found.total) if device.type == "cpu" else 0
-    return {"memory": found.total + process}
+    return {"memory": found.total + process, "shape": asdict(planned.shape)}
 
 
 if __name__ == "__main__":
     small = resolve(assignments={"model.num_layers": 1})
-    found = simulated_memory(small)
-    print(f"{found / 1e6:.0f} MB")
-    assert found > 16 * small.model.shape().parameters
+    found = simulated(small)
+    print(f"{found.memory / 1e6:.0f} MB")
+    assert found.memory > 16 * small.model.shape().parameters
+    assert found.shape == small.model.shape()
     print("=== 自测通过 ===")

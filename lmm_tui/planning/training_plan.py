@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lmm_tui.engine.cards import CardModel
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.even_shares import refuse_uneven
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
@@ -61,14 +62,8 @@ class PlanRequest:
         if self.ranks == 1:
             return ["none"]
         own = self.config.parallel.shard
-        if not own.isdecimal() or int(own) >= self.ranks:
+        if not own.isdecimal() or int(own) == self.ranks:
             return ["none", "all"]
-        if self.ranks % int(own):
-            raise ConfigError(
-                "parallel.shard: groups of {size} do not divide {ranks} ranks",
-                size=own,
-                ranks=self.ranks,
-            )
         return ["none", own, "all"]
 
     @property
@@ -81,21 +76,6 @@ class PlanRequest:
             if rows % size == 0 and (not sizes or size <= sizes[-1] // 2 or size == 1):
                 sizes.append(size)
         return sizes
-
-    def check(self) -> None:
-        """Raise ConfigError where the ranks cannot share a step."""
-        if self.rows % self.ranks:
-            near = sorted(
-                (n for n in range(1, self.rows + 1) if self.rows % n == 0),
-                key=lambda n: (abs(n - self.ranks), n),
-            )
-            raise ConfigError(
-                "--ranks {ranks}: a step has {rows} sequences (train.batch_size × "
-                "train.grad_accum), which {ranks} ranks cannot share evenly; nearest: {near}",
-                ranks=self.ranks,
-                rows=self.rows,
-                near=sorted(near[:2]),
-            )
 
 
 @dataclass(frozen=True)
@@ -205,7 +185,7 @@ class Planner:
     """Plans one run for several cards; what is simulated for one serves the others."""
 
     def __init__(self, asked: PlanRequest) -> None:
-        asked.check()
+        refuse_uneven(asked.config, asked.ranks)
         self._asked = asked
         self._known: dict[tuple[object, ...], StepMemory] = {}
 

@@ -17,6 +17,7 @@ from lmm_tui.i18n import language
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, shade
 from lmm_tui.report import tables
 from lmm_tui.report.report_data import ReportData, ReportedRun
 from lmm_tui.report.tables import ReportTable
@@ -27,7 +28,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 _AXES = {
     "step": mark("step"),
     "tokens": mark("tokens"),
-    "time": mark("minutes"),
+    "time": mark("time"),
     "flops": mark("FLOPs"),
 }
 _COLOURS = {"error": "var(--error)", "warning": "var(--warning)"}
@@ -49,7 +50,7 @@ def html_page(data: ReportData, title: str) -> str:
             *_sections(data, title),
             f'<script type="application/json" id="data">{_json(_script_data(data))}</script>',
             f"<script>/* uPlot. {licence} */\n{script}</script>",
-            f"<script>{_text_of('page.js')}</script>",
+            f"<script>{_text_of('ticks.js')}{_text_of('page.js')}</script>",
             "</body></html>\n",
         ]
     )
@@ -218,6 +219,10 @@ def _script_data(data: ReportData) -> dict[str, Any]:
     return {
         "axis": _first_axis(data),
         "metrics": data.metrics,
+        "colours": {
+            theme: [shade(name, dark=theme == "dark").line for name in SERIES_COLORS]
+            for theme in ("light", "dark")
+        },
         "words": {key: tr(name) for key, name in _AXES.items()} | {"range": tr("range")},
         "runs": [
             {

@@ -7,18 +7,23 @@
   const plots = [];
 
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const colour = (at) => `hsl(${(at * 137.5 + 215) % 360} 65% ${root.dataset.theme === "dark" ? 66 : 42}%)`;
+  // Those of the cockpit; where they repeat, dashes differ.
+  const colour = (at) => data.colours[root.dataset.theme][at % data.colours.light.length];
+  const dashes = (at) => [[], [8, 4], [2, 3], [8, 3, 2, 3]][Math.floor(at / data.colours.light.length) % 4];
 
   function choose(theme) {
     root.dataset.theme = theme;
-    for (const mark of document.querySelectorAll("[data-run]")) mark.style.background = colour(+mark.dataset.run);
+    for (const mark of document.querySelectorAll("[data-run]")) {
+      const at = +mark.dataset.run, back = style("--back"), turned = [0, 45, 90, 135][Math.floor(at / data.colours.light.length) % 4];
+      mark.style.background = turned ? `repeating-linear-gradient(${turned}deg, ${colour(at)} 0 3px, ${back} 3px 5px)` : colour(at);
+    }
   }
 
   // Where a run was at a step: on tokens, seconds or FLOPs, between the rows that are known.
   function place(run, steps) {
     if (state.axis === "step") return steps;
     const at = run.positions, known = at.x;
-    const to = state.axis === "time" ? at.seconds.map((s) => s === null ? null : s / 60)
+    const to = state.axis === "time" ? at.seconds
       : state.axis === "flops" ? at.tokens.map((t) => t === null ? null : t * run.flops_per_token) : at.tokens;
     let i = 0;
     return steps.map((step) => {
@@ -58,7 +63,8 @@
   }
 
   function draw(box, metric) {
-    const tables = [], series = [{ label: words[state.axis], value: (_, v) => figure(v) }], bands = [];
+    const tables = [], series = [{ label: words[state.axis],
+      value: (_, v) => v === null ? "–" : state.axis === "step" ? figure(v) : Ticks.label[state.axis](v) }], bands = [];
     data.runs.forEach((run, at) => {
       const curve = run.curves[metric];
       if (!curve || !curve.x.length || state.hidden.has(at)) return;
@@ -68,23 +74,37 @@
       if (ranged) columns.push(positive(curve.high), positive(curve.low));
       else if (state.smooth) columns.push(positive(curve.mean));
       tables.push(rising(place(run, curve.x), columns));
-      series.push({ label: run.name, stroke: line, width: 1.5, spanGaps: true, points: { show: curve.x.length < 40 },
+      series.push({ label: run.name, stroke: line, dash: dashes(at), width: 1.5, spanGaps: true, points: { show: curve.x.length < 40 },
         value: (_, v) => figure(v) });
-      const faint = { stroke: line.replace(")", " / .25)"), width: .6, spanGaps: true, points: { show: false } };
+      const faint = { stroke: `${line}40`, width: .6, spanGaps: true, points: { show: false } };
       for (const edge of columns.slice(1)) {
         series.push({ ...faint, label: `${run.name} ${words.range}`, value: (_, v) => figure(v) });
       }
-      if (ranged) bands.push({ series: [series.length - 2, series.length - 1], fill: line.replace(")", " / .12)") });
+      if (ranged) bands.push({ series: [series.length - 2, series.length - 1], fill: `${line}1f` });
     });
     if (!tables.length) return null;
     const grid = { stroke: style("--line"), width: 1 };
     const axis = { stroke: style("--faint"), grid, ticks: grid, font: "11px system-ui, sans-serif" };
+    const across = (width) => Math.round(width / 7), down = (height) => Math.round(height / 16);
+    // As on an axis of so many characters; the labels of the last ticks are kept for uPlot's second question.
+    const having = (find) => {
+      let labels = new Map();
+      return {
+        splits: (plot, _, low, high) => {
+          labels = new Map(find(plot, low, high));
+          return [...labels.keys()];
+        },
+        values: (_, places) => places.map((place) => labels.get(place) ?? ""),
+      };
+    };
     const plot = new uPlot({
       width: box.clientWidth || 560, height: box.classList.contains("tall") ? 460 : 260, series, bands,
       cursor: { sync: { key: "report" }, drag: { x: true, y: false } },
       legend: { live: true }, scales: { x: { time: false }, y: { distr: state.log ? 3 : 1 } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map(figure) },
-        { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => tick === null ? "" : figure(tick)) }],
+      axes: [
+        { ...axis, ...having((plot, low, high) => Ticks.xTicks(low, high, across(plot.width - 62), state.axis)) },
+        { ...axis, size: 62, ...having((plot, low, high) => Ticks.yTicks(low, high, down(plot.height), 8, state.log)) },
+      ],
     }, tables.length > 1 ? uPlot.join(tables) : tables[0], box);
     // The edges of a range need no line of their own in the legend.
     plot.root.querySelectorAll(".u-series").forEach((row, i) => {

@@ -16,7 +16,7 @@ from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.metrics import names
 from lmm_tui.metrics.health.verdict import Verdict
 from lmm_tui.metrics.names import describe
-from lmm_tui.metrics.series.binned_curve import binned
+from lmm_tui.metrics.series.decimate import as_json, decimate
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.runs.compared_settings import differing, settings_began, settings_now
 from lmm_tui.runs.run_health import judge
@@ -93,10 +93,10 @@ def collect(paths: Sequence[Path], metrics: Sequence[str] = ()) -> ReportData:
 
 def curve(one: Series, bins: int) -> Curve:
     """Points as they are where they are few, else the middles of bins."""
-    found = binned(one, bins)
-    middle = (found.width - 1) / 2
-    steps: list[float | None] = [step + middle if middle else step for step in found.steps]
-    return {"x": steps, "low": found.low, "mean": found.mean, "high": found.high}
+    found = decimate(one, bins)
+    x = found.middles if found.width % 2 == 0 else found.middles.astype(int)
+    low, mean, high = map(as_json, (found.low, found.mean, found.high))
+    return {"x": x.tolist(), "low": low, "mean": mean, "high": high}
 
 
 def _run(label: str, session: Reader, metrics: Sequence[str], bins: int) -> ReportedRun:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from lmm_tui.engine.evaluation.job import Score
 from lmm_tui.engine.evaluation.records import read_records
 from lmm_tui.engine.run.history import RunHistory
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
-from lmm_tui.engine.run.run_dir_error import RunDirError
+from lmm_tui.errors import LmmError
 from lmm_tui.runs.compared_settings import differing, told_settings
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_details import RunDetails
@@ -133,8 +134,8 @@ def _as_it_is_now(run: ListedRun) -> ListedRun:
     if not run.live:
         return run
     try:
-        return replace(run, summary=RunSummary.of(RunDir(run.summary.path)))
-    except RunDirError:
+        return replace(run, summary=RunSummary.of(Reader(run.summary.path)))
+    except LmmError:
         return run
 
 

@@ -34,7 +34,7 @@ def end_summary(run: RunDir) -> str:
     loss = session.series.get(names.TRAIN_LOSS)
     plots, failure = _draw_plots(run)
     first_loss = float(loss.values[0]) if loss else None
-    return _summary(RunSummary.of(run), first_loss, plots) + failure
+    return _summary(RunSummary.of(Reader(run.path)), first_loss, plots) + failure
 
 
 def _summary(run: RunSummary, first_loss: float | None, plots: Sequence[Path]) -> str:

@@ -5,7 +5,8 @@ What a card does not tell is None, never zero: laptop, shared and partitioned GP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -34,6 +35,8 @@ class Card:
     throttle: tuple[str, ...] = ()
     """Why the clock is held down, as texts for `tr`; empty where it is not."""
     processes: tuple[CardProcess, ...] = ()
+    uuid: str = ""
+    """What the driver calls it wherever it is seen from; empty where it does not say."""
 
     @property
     def memory_share(self) -> float | None:
@@ -51,8 +54,24 @@ class Card:
 Reader = Callable[[], tuple[Card, ...]]
 
 
+def visible(cards: Sequence[Card], env: Mapping[str, str] = os.environ) -> list[Card]:
+    """The cards that torch numbers from 0 on, in its order: those of CUDA_VISIBLE_DEVICES.
+
+    None where it names them by something else than their numbers or uuids.
+    """
+    chosen = env.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [*cards]
+    known = {str(index): card for index, card in enumerate(cards)}
+    known |= {card.uuid: card for card in cards if card.uuid}
+    names = [part.strip() for part in chosen.split(",") if part.strip()]
+    return [known[name] for name in names] if known.keys() >= {*names} else []
+
+
 if __name__ == "__main__":
     card = Card("demo", 0.5, 10, 40, processes=(CardProcess(7, 8), CardProcess(8)))
     print(card.memory_share, card.memory_of(frozenset({7, 8})))
     assert card.memory_of(frozenset({8})) is None
+    shown = visible([Card("a"), Card("b")], {"CUDA_VISIBLE_DEVICES": "1,0"})
+    assert [card.name for card in shown] == ["b", "a"]
     print("=== 自测通过 ===")

@@ -55,14 +55,15 @@ def _card(nvml: Any, index: int) -> Card:
                 return known(handle, *arguments)
         return None
 
-    name = ask("nvmlDeviceGetName")
+    name, uuid = _text(ask("nvmlDeviceGetName")), _text(ask("nvmlDeviceGetUUID"))
     memory = ask("nvmlDeviceGetMemoryInfo")
     rates = ask("nvmlDeviceGetUtilizationRates")
     reasons = ask("nvmlDeviceGetCurrentClocksEventReasons")
     if reasons is None:  # Drivers before 535 know it by its old name.
         reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons")
     return Card(
-        name=name.decode() if isinstance(name, bytes) else name or f"GPU {index}",
+        name=name or f"GPU {index}",
+        uuid=uuid,
         busy=None if rates is None else rates.gpu / 100,
         memory_used=None if memory is None else int(memory.used),
         memory_total=None if memory is None else int(memory.total),
@@ -83,6 +84,10 @@ def _processes(ask: Callable[..., Any]) -> tuple[CardProcess, ...]:
         for one in ask(f"nvmlDeviceGet{kind}RunningProcesses") or ():
             found[int(one.pid)] = CardProcess(int(one.pid), one.usedGpuMemory)
     return tuple(found.values())
+
+
+def _text(answer: str | bytes | None) -> str:
+    return answer.decode() if isinstance(answer, bytes) else answer or ""
 
 
 def _scaled(value: float | None, by: float) -> float | None:

@@ -60,7 +60,7 @@ def _trained(config: RunConfig, count: int, folder: Path) -> Path:
     chosen = with_changes(config, changes)
     begun = start(chosen.model_copy(update={"name": name, "runs_dir": str(folder)}))
     begun.process.wait()
-    status = begun.run.read_status()
+    status = Reader(begun.run.path).view.status
     if status.state != "finished":
         raise ParityError(
             "{run}: the run on {count} ranks {state} at step {step}: {error}",

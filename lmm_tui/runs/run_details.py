@@ -20,6 +20,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import read_text, replace_text
 from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS
 from lmm_tui.runs.compared_settings import differing, settings_of
+from lmm_tui.runs.fleets import RunDetail, fleet_of
 from lmm_tui.runs.run_list import BROKEN, ListedRun
 from lmm_tui.user_folders import user_cache
 
@@ -61,20 +62,28 @@ class RunDetails:
         self._digests: dict[str, tuple[str, RunDigest]] | None = None
         self._open: dict[str, Reader] = {}
         self._unsaved = False
+        self._fleet = fleet_of(folder)
 
     def settings(self, run: ListedRun) -> dict[str, Any]:
         """By dotted key, after the last change; none of a log of another program."""
+        if (far := self._far(run)) is not None:
+            return far.now
         known = self._settings.get(run.summary.path)
         return known[1] if known is not None else self._read_settings(run)
 
     def changed(self, run: ListedRun) -> dict[str, Any]:
         """What the settings that were changed while the run trained were when it began."""
+        if self._fleet is not None:
+            far = self._fleet.detail(run.summary.path)
+            return (
+                {key: far.began.get(key) for key in differing([far.began, far.now])} if far else {}
+            )
         self.settings(run)
         return self._changed.get(run.summary.path, {})
 
     def refresh(self, runs: Iterable[ListedRun]) -> None:
         """Read the settings of runs whose status is another one than when they were read."""
-        for run in runs:
+        for run in runs if self._fleet is None else ():
             known = self._settings.get(run.summary.path)
             if known is None or known[0] != _version(run):
                 self._read_settings(run)
@@ -88,14 +97,22 @@ class RunDetails:
         return now
 
     def digest(self, run: ListedRun) -> RunDigest:
-        """As far as `read_on` has read it."""
+        """As far as `read_on` has read it, here or on the machine of the run."""
+        if (far := self._far(run)) is not None:
+            return RunDigest(far.best, far.best_step, tuple(far.curve))
         known = (self._digests or {}).get(str(run.summary.path))
         return known[1] if known else NO_DIGEST
+
+    def _far(self, run: ListedRun) -> RunDetail | None:
+        """What another machine said of its run; None for the runs of this one."""
+        if self._fleet is None:
+            return None
+        return self._fleet.detail(run.summary.path) or RunDetail(run.name, {}, {}, None, None, [])
 
     def read_on(self, runs: Iterable[ListedRun], budget_s: float = math.inf) -> bool:
         """Read what is new for about `budget_s`; returns whether something is left to read."""
         began = time.monotonic()
-        for run in runs:
+        for run in runs if self._fleet is None else ():
             if run.summary.state == BROKEN:
                 continue
             key, version = str(run.summary.path), _version(run)

@@ -1,7 +1,7 @@
 """The runs of a folder, and the logs of other programs there: list and ancestry.
 
 A run is read again only if one of its files was replaced, so listing 500 unchanged runs costs
-1,500 calls of stat.
+2,000 calls of stat.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_tui.engine.run.find_run import run_folders
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_dir_error import RunDirError
 from lmm_tui.engine.run.run_records import ATTACHABLE_STATES, RunInfo, RunStatus
@@ -20,7 +21,6 @@ from lmm_tui.guarded_files import reading, version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.run_tags import read_tags
-from lmm_tui.runs.run_verdict import verdict_on
 from lmm_tui.runs.status_text import RunSummary
 
 if TYPE_CHECKING:
@@ -59,30 +59,22 @@ class RunList:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[Path, tuple[object, ListedRun]] = {}
+        self._known: dict[Path, _Known] = {}
         self._logs: LogList | None = None
 
     def read(self) -> tuple[ListedRun, ...]:
         """Every readable run and log, the latest started first."""
-        found: dict[Path, tuple[object, ListedRun]] = {}
-        for run in run_folders(self._folder):
-            path = run.path
-            stamps = tuple(map(version_of, _kept_files(run)))
-            known = self._known.get(path)
+        found: dict[Path, _Known] = {}
+        runs = []
+        for path in (run.path for run in run_folders(self._folder)):
             try:
-                if known is None or known[0] != stamps:
-                    listed = _listed(run)
-                elif known[1].live:
-                    # A crashed or stale run does not change its files.
-                    listed = _with_current_state(run, known[1])
-                else:
-                    listed = known[1]
+                known = self._known.get(path) or _Known(Reader(path))
+                runs.append(known.now())
+                found[path] = known
             except RunDirError as error:
-                listed = _broken(path, str(error))
-            found[path] = stamps, listed
+                runs.append(_broken(path, str(error)))
         self._known = found
-        runs = [listed for _, listed in found.values()]
-        runs += map(ListedRun, self._others(found.keys()))
+        runs += map(ListedRun, self._others({run.summary.path for run in runs}))
         return tuple(sorted(runs, key=lambda run: run.summary.info.started, reverse=True))
 
     def _others(self, runs: Collection[Path]) -> list[RunSummary]:
@@ -100,14 +92,32 @@ class RunList:
         return self._logs.read()
 
 
+class _Known:
+    """A run of the list, and what it was listed as when its files were last written."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._made_of: object = None
+        self._listed: ListedRun | None = None
+
+    def now(self) -> ListedRun:
+        run, view = self._reader.run_dir, self._reader.look()
+        if self._reader.away:
+            return _broken(run.path, self._reader.away)
+        made_of = view, version_of(run.note_file), version_of(run.tags_file)
+        if self._listed is None or made_of != self._made_of:
+            self._made_of, self._listed = made_of, _listed(self._reader)
+        return self._listed
+
+
 def listed_runs(paths: Sequence[Path]) -> list[ListedRun]:
     """Some runs or logs, wherever they are; raises an LmmError where one cannot be read."""
     from lmm_tui.runs.log_list import summary_of_log  # It imports numpy.
 
     found = []
     for path, label in labels_of(paths).items():
-        run = RunDir(path)
-        one = _listed(run) if run.exists() else ListedRun(summary_of_log(path))
+        reader = Reader(path)
+        one = ListedRun(summary_of_log(path)) if reader.foreign else _listed(reader)
         found.append(replace(one, summary=replace(one.summary, label=label)))
     return found
 
@@ -122,13 +132,8 @@ def labels_of(paths: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _listed(run: RunDir) -> ListedRun:
-    return ListedRun(RunSummary.of(run), read_note(run), read_tags(run))
-
-
-def _kept_files(run: RunDir) -> tuple[Path, ...]:
-    """Those whose change is a change of the run in the list."""
-    return run.info_file, run.status_file, run.note_file, run.tags_file
+def _listed(run: Reader) -> ListedRun:
+    return ListedRun(RunSummary.of(run), read_note(run.run_dir), read_tags(run.run_dir))
 
 
 def read_note(run: RunDir) -> str:
@@ -160,15 +165,6 @@ def searchable_text(run: ListedRun) -> str:
     words = (run.name, state, tr(state), verdict, tr(verdict))
     parts = (*words, kind, info.model, info.group, info.parent, *run.tags, run.note)
     return " ".join(parts).casefold()
-
-
-def _with_current_state(run: RunDir, known: ListedRun) -> ListedRun:
-    summary = known.summary
-    state = run.derived_state(summary.info, summary.status)
-    if state == summary.state:
-        return known
-    verdict = verdict_on(run, summary.status, state)
-    return replace(known, summary=replace(summary, state=state, verdict=verdict))
 
 
 def _broken(path: Path, why: str) -> ListedRun:

@@ -15,7 +15,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
+from lmm_tui.engine.run.reader import Reader
+from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
@@ -51,11 +52,11 @@ class RunSummary:
         return self.label or self.path.name
 
     @classmethod
-    def of(cls, run: RunDir) -> RunSummary:
-        """Read the snapshot; raises RunDirError if `run` is not a run directory."""
-        info, status = run.read_info(), run.read_status()
-        state = run.derived_state(info, status)
-        return cls(run.path, info, status, state, verdict_on(run, status, state))
+    def of(cls, run: Reader) -> RunSummary:
+        """A snapshot of a run directory as its reader has looked at it last."""
+        view = run.view
+        verdict = verdict_on(run.run_dir, view.status, view.state)
+        return cls(run.run_dir.path, view.info, view.status, view.state, verdict)
 
 
 def run_argument(path: Path) -> str:

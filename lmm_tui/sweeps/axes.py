@@ -1,23 +1,32 @@
-"""What a sweep varies: `optim.lr=1e-3,3e-3` (values) and `optim.lr=1e-4..1e-2 log` (a range)."""
+"""What a sweep varies: `optim.lr=1e-3,3e-3` (values) and `optim.lr=1e-4..1e-2 log` (a range).
+
+A text may have commas of its own (a path, a command): several texts are told from one by quotes,
+`start_from="a","b"`. Several lists are written as `lora.targets=["q_proj"],["q_proj","v_proj"]`.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any
 
-from lmm_tui.engine.config.assignments import parse_assignment, parse_value
-from lmm_tui.engine.config.options import Option, options
-from lmm_tui.engine.config.resolve import with_changes
+from lmm_tui.engine.config.assignments import parse_assignment, parse_value, toml_value
+from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.errors import LmmError
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(log)?\s*")
-_PART = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^,"'])+""")
+_QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
+_PART = re.compile(rf"(?: {_QUOTED} | \[(?:{_QUOTED}|[^\]\"'])*\] | [^,\"'\[] )*", re.VERBOSE)
+_ONE_QUOTED = re.compile(_QUOTED, re.VERBOSE)
+
+_COMBINATIONS_CHECKED = 500
 
 Value = str | int | float | bool
 
@@ -32,6 +41,7 @@ class Axis:
 
     key: str
     choices: tuple[Value, ...] = ()
+    """Lists are here as TOML, since Optuna keeps plain values only; see `settings`."""
     low: float = 0.0
     high: float = 0.0
     log: bool = False
@@ -55,6 +65,8 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
         option = known.get(key)
         axis = axis_of(option, text.partition("=")[2]) if option else None
         if axis is None:
+            if option is not None:
+                _refuse_comma(option, text)
             fixed.append(text)
         elif key in axes:
             raise SweepError("{key}: varied twice; give all its values in one --set", key=key)
@@ -64,29 +76,53 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
 
 
 def check(axes: Sequence[Axis], base: RunConfig) -> None:
-    """Raise ConfigError where a value, or an end of a range, is not allowed beside `base`."""
+    """Raise ConfigError where a value, or an end of a range, is not allowed beside `base`.
+
+    Of values the first combinations are made, too: what does not go together is said at once.
+    """
+    known = {option.key for option in options()}  # Not those of a stage of one's own.
     for axis in axes:
+        meant = []
         for value in axis.choices or (_end(axis, axis.low), _end(axis, axis.high)):
-            with_changes(base, {axis.key: value})
+            changed = with_changes(base, settings({axis.key: value}))
+            meant.append(lookup(changed, axis.key) if axis.key in known else value)
+            if meant.index(meant[-1]) < len(meant) - 1:
+                raise _twice(axis.key, axis.choices)
+    if not any(axis.is_range for axis in axes):
+        plain = base.model_dump(exclude_none=True)
+        for point in islice(_combinations(axes), _COMBINATIONS_CHECKED):
+            resolve(assignments=settings(point), base=plain)
 
 
-def grid_size(axes: Sequence[Axis]) -> int:
-    """How many points a grid has; only for axes of values."""
-    return math.prod(len(axis.choices) for axis in axes)
+def space_size(axes: Sequence[Axis]) -> float:
+    """How many points there are; infinity where a range has all numbers between its ends."""
+    return math.prod(
+        len(axis.choices) if axis.choices else axis.high - axis.low + 1 if axis.whole else math.inf
+        for axis in axes
+    )
 
 
 def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
-    """Every combination, the last axis changing fastest."""
-    points: list[dict[str, Value]] = [{}]
-    for axis in axes:
-        points = [point | {axis.key: value} for point in points for value in axis.choices]
-    return points
+    """Every combination of axes of values, the last one changing fastest."""
+    return list(_combinations(axes))
+
+
+def settings(point: Mapping[str, Value]) -> dict[str, Any]:
+    """A point as values of the configuration: lists are lists again."""
+    lists = {option.key for option in options() if option.kind is list}
+    return {key: parse_value(str(value)) if key in lists else value for key, value in point.items()}
 
 
 def written(axis: Axis) -> str:
     """An axis as it is typed: `optim.lr=0.0001..0.01 log`."""
     if axis.choices:
-        return f"{axis.key}={','.join(map(str, axis.choices))}"
+        option = next((one for one in options() if one.key == axis.key), None)
+        quoted = option is not None and _is_free(option)
+        texts = (
+            toml_value(value) if quoted or isinstance(value, bool) else str(value)
+            for value in axis.choices
+        )
+        return f"{axis.key}={','.join(texts)}"
     low, high = _end(axis, axis.low), _end(axis, axis.high)
     return f"{axis.key}={low}..{high}" + (" log" if axis.log else "")
 
@@ -103,9 +139,7 @@ def axis_of(option: Option, text: str) -> Axis | None:
         if "," in text or ".." in text:
             raise SweepError("{key}: the same for all trials; give one value", key=option.key)
         return None
-    if option.kind is list:
-        return None
-    if found := _RANGE.fullmatch(text):
+    if option.kind is not list and (found := _RANGE.fullmatch(text)):
         return _range(option, *found.groups())
     if option.kind in (int, float) and ".." in text:
         raise SweepError(
@@ -113,15 +147,68 @@ def axis_of(option: Option, text: str) -> Axis | None:
             key=option.key,
             text=text,
         )
-    parts = [part.strip() for part in _PART.findall(text)]
+    parts = _parts(text)
     if len(parts) < 2:
         return None
-    values = tuple(dict.fromkeys(map(_value, parts)))
-    if len(values) < len(parts):
+    if _is_free(option) and not all(
+        part in option.choices or _ONE_QUOTED.fullmatch(part) for part in parts
+    ):
+        return None
+    if option.kind is list and not all(part.startswith("[") for part in parts):
+        return None
+    if not all(parts):
         raise SweepError(
-            "{key}={text}: a value stands there twice; leave one out", key=option.key, text=text
+            "{key}={text}: nothing stands before or after a comma; leave the comma out",
+            key=option.key,
+            text=text,
         )
-    return Axis(option.key, values)
+    return values_axis(option, [part if option.kind is list else _value(part) for part in parts])
+
+
+def values_axis(option: Option, values: Sequence[Value]) -> Axis:
+    """An option with these values. Raises SweepError where one stands there twice."""
+    if len(set(values)) < len(values):
+        raise _twice(option.key, values)
+    return Axis(option.key, tuple(values))
+
+
+def _twice(key: str, values: Sequence[Value]) -> SweepError:
+    text = ",".join(map(str, values))
+    return SweepError("{key}={text}: a value stands there twice; leave one out", key=key, text=text)
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas that are in no quotes and no brackets; all where that is open."""
+    parts, at = [], 0
+    while found := _PART.match(text, at):
+        parts.append(found[0].strip())
+        at = found.end() + 1
+        if found.end() == len(text):
+            return parts
+        if text[found.end()] != ",":
+            break
+    return [text]
+
+
+def _is_free(option: Option) -> bool:
+    """Whether its value is any text, which may have commas."""
+    return option.kind is str and (not option.choices or option.open)
+
+
+def _refuse_comma(option: Option, text: str) -> None:
+    """SweepError where it is not clear whether a text is one value or several."""
+    if len(_parts(text.partition("=")[2])) < 2:
+        return
+    if _is_free(option):
+        raise SweepError(
+            "{text}: several values, or one with a comma? Write several as "
+            '{key}=\'"a","b"\', one as {key}=\'"a,b"\'',
+            text=text,
+            key=option.key,
+        )
+    raise SweepError(
+        '{text}: write several lists as {key}=\'["a"],["a","b"]\'', text=text, key=option.key
+    )
 
 
 def _range(option: Option, low: str, high: str, log: str | None) -> Axis:
@@ -152,6 +239,12 @@ def _value(text: str) -> Value:
     except tomllib.TOMLDecodeError:
         return text
     return value if isinstance(value, str | int | float | bool) else text
+
+
+def _combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
+    keys = [axis.key for axis in axes]
+    for values in product(*(axis.choices for axis in axes)):
+        yield dict(zip(keys, values, strict=True))
 
 
 def _end(axis: Axis, end: float) -> Value:

@@ -24,6 +24,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.process_lives import process_lives
 from lmm_tui.guarded_files import make_private, open_file, read_text, replace_text
 from lmm_tui.planning.estimate import estimate
+from lmm_tui.runs.gpu_cards import visible
 from lmm_tui.runs.machine_stats import Machine
 from lmm_tui.sweeps.axes import SweepError
 from lmm_tui.user_folders import user_state
@@ -42,6 +43,8 @@ class Slot:
     device: str
     threads: int | None = None
     """Of each rank."""
+    cards: tuple[str, ...] = ()
+    """The GPUs it holds, by what they are called in every process of the machine."""
 
 
 class MachineSlots:
@@ -49,22 +52,24 @@ class MachineSlots:
 
     def __init__(self, device: str, jobs: int = 1) -> None:
         reading = Machine(Path(), None).read()
-        self._memory = {
-            f"cuda:{index}": card.memory_total or 0 for index, card in enumerate(reading.cards)
-        }
-        cards = list(self._memory) if device in ("auto", "cuda") else []
-        self._cores = (
-            len(os.sched_getaffinity(0))
+        # A process may see a part of the machine: its GPUs are numbered anew, from 0 on.
+        seen = {f"cuda:{at}": card for at, card in enumerate(visible(reading.cards))}
+        self._memory = {name: card.memory_total or 0 for name, card in seen.items()}
+        cards = [Slot(name, None, (card.uuid or name,)) for name, card in seen.items()]
+        self._processors = sorted(
+            os.sched_getaffinity(0)
             if hasattr(os, "sched_getaffinity")
-            else (os.cpu_count() or 1)
+            else range(os.cpu_count() or 1)
         )
+        self._cores = len(self._processors)
         self._memory["cpu"] = reading.memory_total
-        if cards:
-            self._slots = [Slot(name) for name in cards]
+        if cards and device in ("auto", "cuda"):
+            self._slots = cards
         elif device.startswith("cuda"):
-            self._slots = [Slot(device)]
+            chosen = [slot for slot in cards if slot.device == device]
+            self._slots = chosen or [Slot(device, None, (device,))]
         elif device == "mps":
-            self._slots = [Slot("mps")]
+            self._slots = [Slot("mps", None, ("mps",))]
         else:
             if jobs > self._cores:
                 raise SweepError(
@@ -99,7 +104,7 @@ class MachineSlots:
                         total=total / 1e9,
                     )
                 if self._is_free(slot, ranks, needed, table):
-                    table[run] = _entry(os.getpid(), slot, ranks, needed)
+                    table[run] = self._entry(slot, ranks, needed)
                     return slot
         return None
 
@@ -137,21 +142,28 @@ class MachineSlots:
                 room=room,
             )
         if threads is None:
-            return [Slot(_ALL_CARDS)]
+            held = tuple(card for slot in self._slots for card in slot.cards)
+            return [Slot(_ALL_CARDS, None, held)]
         return [Slot(slot.device, threads // ranks) for slot in self._slots]
 
     def _is_free(
         self, slot: Slot, ranks: int, needed: int, table: dict[str, dict[str, Any]]
     ) -> bool:
         if slot.threads is None:
-            held = {one["device"] for one in table.values() if not one["threads"]}
-            return not held if slot.device == _ALL_CARDS else not held & {slot.device, _ALL_CARDS}
-        # Those that hold processors under any name of them.
-        on_cpu = [one for one in table.values() if one["threads"]]
+            return not any({*slot.cards} & {*one["cards"]} for one in table.values())
+        # Jobs of a cluster on one machine may have processors of their own.
+        ours = {*self._processors}
+        on_cpu = [one for one in table.values() if ours & {*one["processors"]}]
         threads = sum(one["threads"] for one in on_cpu)
         promised = sum(one["memory"] for one in on_cpu)
         free = self._memory["cpu"] * _SPARE - promised
         return threads + slot.threads * ranks <= self._cores and (needed <= free or not on_cpu)
+
+    def _entry(self, slot: Slot, ranks: int, memory: int) -> dict[str, Any]:
+        threads = (slot.threads or 0) * ranks
+        entry = {"device": slot.device, "threads": threads, "memory": memory}
+        processors = self._processors if threads else []
+        return entry | {"cards": [*slot.cards], "processors": processors} | _identity(os.getpid())
 
     @contextmanager
     def _table(self) -> Iterator[dict[str, dict[str, Any]]]:
@@ -167,6 +179,7 @@ class MachineSlots:
                     run: entry
                     for run, entry in found.items()
                     if process_lives(entry["pid"], entry["pid_started"])
+                    and isinstance(entry["cards"] + entry["processors"], list)
                 }
             except (OSError, ValueError, AttributeError, TypeError, KeyError):
                 table = {}
@@ -174,12 +187,6 @@ class MachineSlots:
             replace_text(file, json.dumps(table), self._folder)
         finally:
             os.close(handle)
-
-
-def _entry(pid: int, slot: Slot, ranks: int, memory: int) -> dict[str, Any]:
-    threads = (slot.threads or 0) * ranks
-    entry = {"device": slot.device, "threads": threads, "memory": memory}
-    return entry | _identity(pid)
 
 
 def _identity(pid: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.reader import Reader
+from lmm_tui.engine.run.run_records import RunStatus
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, number
 from lmm_tui.metrics.names import describe
@@ -36,7 +38,9 @@ def sweep_record(folder: SweepFolder) -> dict[str, Any]:
     best = best_trial(trials, higher=plan.higher)
     rows = [_row(folder, trial) for trial in trials]
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
-    seeds = [one.value for one in trials if best and one.point == best.point and one.value]
+    seeds = [
+        one.value for one in trials if best and one.point == best.point and one.value is not None
+    ]
     record = {
         "format": 1,
         "name": plan.name,
@@ -109,8 +113,7 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
 
 
 def _row(folder: SweepFolder, trial: StoredTrial) -> dict[str, Any]:
-    run = RunDir(folder.runs_dir / (trial.run or "none"))
-    status = run.read_status() if trial.run and run.exists() else None
+    status = _status(folder.runs_dir / trial.run) if trial.run else None
     return {
         "number": trial.number,
         "run": trial.run if status else "",
@@ -122,6 +125,14 @@ def _row(folder: SweepFolder, trial: StoredTrial) -> dict[str, Any]:
         "step": status.step if status else 0,
         "total_steps": status.total_steps if status else 0,
     }
+
+
+def _status(path: Path) -> RunStatus | None:
+    """None where the trial was stopped before its run began, or that was deleted."""
+    try:
+        return Reader(path).view.status
+    except LmmError:
+        return None
 
 
 def _ended(row: dict[str, Any]) -> str:

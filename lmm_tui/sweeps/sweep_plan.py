@@ -18,7 +18,7 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.guarded_files import make_private, read_text, remove, replace_text
 from lmm_tui.message import os_reason
 from lmm_tui.metrics.names import VAL_LOSS
-from lmm_tui.sweeps.axes import Axis, SweepError, check, grid_size
+from lmm_tui.sweeps.axes import Axis, SweepError, check, settings, space_size
 
 FOLDER = ".sweeps"
 FORMAT = 1
@@ -55,7 +55,7 @@ class SweepPlan:
     def config(self, point: dict[str, Any], run: str, seed: int = 0) -> RunConfig:
         """The settings of the run of one trial; `seed` is added to that of the sweep."""
         base = {**self.base, "name": run, "group": self.name}
-        config = resolve(assignments=point, base=base)
+        config = resolve(assignments=settings(point), base=base)
         if not seed:
             return config
         return resolve(
@@ -200,37 +200,36 @@ def choose(
             "or a range, such as --set 'optim.lr=1e-4..1e-2 log'"
         )
     ranges = [axis.key for axis in axes if axis.is_range]
+    size = space_size(axes)
     if ranges and sampler == "grid":
         raise SweepError(
             "{ranges}: a range has no grid; give values, or --sampler random", ranges=ranges[0]
         )
-    if ranges:
-        if trials is None:
-            raise SweepError(
-                "{ranges}: of a range there is no end of values; give --trials N", ranges=ranges[0]
-            )
-        return ("random" if sampler == "random" else "tpe"), trials
-    size = grid_size(axes)
+    if ranges and trials is None:
+        raise SweepError(
+            "{ranges}: of a range there is no end of values; give --trials N", ranges=ranges[0]
+        )
     if trials is not None and trials > size:
         raise SweepError(
-            "--trials {trials}: the space has only {size} points", trials=trials, size=size
+            "--trials {trials}: the space has only {size} points", trials=trials, size=int(size)
         )
     if sampler == "grid" and trials is not None and trials < size:
         raise SweepError(
             "--trials {trials}: a grid of {size} points is done whole; give "
             "--sampler random or tpe",
             trials=trials,
-            size=size,
+            size=int(size),
         )
-    if (trials or size) > MOST_TRIALS:
+    count = int(size) if trials is None else trials
+    if count > MOST_TRIALS:
         raise SweepError(
             "{size:,} points are more than {most_trials:,}; give --trials N",
-            size=size,
+            size=count,
             most_trials=MOST_TRIALS,
         )
-    if sampler in (None, "grid") and trials in (None, size):
-        return "grid", size
-    return ("random" if sampler == "random" else "tpe"), trials or size
+    if not ranges and sampler in (None, "grid") and count == size:
+        return "grid", count
+    return ("random" if sampler == "random" else "tpe"), count
 
 
 if __name__ == "__main__":

@@ -155,7 +155,8 @@ class SweepQueue:
         self._slots.release(self._key(trial.run))
         if outcome.state != "crashed":
             self._store.finish(trial.number, outcome.state, outcome.value, outcome.ended)
-            value = f", {self._plan.metric} {number(outcome.value)}" if outcome.value else ""
+            known = outcome.value is not None
+            value = f", {self._plan.metric} {number(outcome.value)}" if known else ""
             self._say_of(trial, tr(outcome.ended) + value)
         elif live.stopping in ("pruned", "diverged"):
             self._store.finish(trial.number, "pruned", outcome.value, live.stopping)

@@ -59,6 +59,8 @@ class Health:
             _Watch(rule, deepcopy(rule.condition), Episodes(rule.calm), {}) for rule in rules
         ]
         self._windows = Windows()
+        self._reading: dict[tuple[str, ...], list[_Watch]] = {}
+        """The rules that can judge rows with some metrics."""
         self._measured: dict[str, None] = {}
         """The metrics that there were instead."""
 
@@ -94,8 +96,9 @@ class Health:
     def _check(self, rows: HealthRows, last: int) -> list[Alert]:
         self.last_step = last
         started: list[Alert] = []
-        for watch in self._watches:
-            judged = watch.condition.check(rows, self.baselines)
+        baselines = self.baselines
+        for watch in self._reading.get(rows.metrics) or self._readers_of(rows.metrics):
+            judged = watch.condition.check(rows, baselines)
             if not judged.rows:
                 continue
             if not self.judged:
@@ -104,9 +107,17 @@ class Health:
                 started += self._begin(watch, judged)
         if not self.judged:
             self._measured |= dict.fromkeys(rows.metrics)
-        started.sort(key=lambda alert: alert.step)
-        self.alerts += started
+        if started:
+            started.sort(key=lambda alert: alert.step)
+            self.alerts += started
         return started
+
+    def _readers_of(self, metrics: tuple[str, ...]) -> list[_Watch]:
+        if len(self._reading) >= _FEW:  # A run has few different sets of metrics.
+            self._reading.clear()
+        reading = [it for it in self._watches if not set(it.condition.needs()).difference(metrics)]
+        self._reading[metrics] = reading
+        return reading
 
     def _begin(self, watch: _Watch, judged: Judged) -> list[Alert]:
         rule, started = watch.rule, []

@@ -56,6 +56,10 @@ CALM = Judged(1, [])
 class Condition(ABC):
     """Checks rows in the order of their steps."""
 
+    def needs(self) -> tuple[str, ...]:
+        """Metrics without which no row can be judged: rows that lack one need not be checked."""
+        return ()
+
     @abstractmethod
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         """What is wrong in the rows that follow those before."""

@@ -124,7 +124,7 @@ class ZeroLayer(Condition):
         return together([self._stretch(*stretch) for stretch in rows.aligned(rows.layers)])
 
     def _stretch(self, steps: Steps, layers: dict[str, Column]) -> Judged:
-        if not self._zeros.open and not _any_zero([*layers.values()]):
+        if not self._zeros.open and not _any_zero(steps, layers):
             return _calm(steps)
         learnt = reduce(or_, (column != 0 for column in layers.values()))
         if not some(learnt):
@@ -167,7 +167,7 @@ class LoudLayer(Condition):
     def _stretch(self, steps: Steps, blocks: dict[str, Column]) -> Judged:
         if len(blocks) < _FEWEST:
             return NOT_JUDGED
-        lowest, highest = _extremes([*blocks.values()])
+        lowest, highest = _extremes(steps, blocks)
         # The median is no lower than the lowest: where the extremes are near, none is loud.
         near = highest <= self.times * lowest
         if not self._loud.open and every(near):
@@ -197,15 +197,16 @@ def _calm(steps: Steps) -> Judged:
     return Judged(len(steps), []) if isinstance(steps, np.ndarray) else CALM
 
 
-def _any_zero(columns: list[Column]) -> bool:
-    if isinstance(columns[0], np.ndarray):
-        return not all(column.all() for column in columns)
-    return not all(columns)
+def _any_zero(steps: Steps, layers: dict[str, Column]) -> bool:
+    if isinstance(steps, np.ndarray):
+        return not all(column.all() for column in layers.values())
+    return not all(layers.values())
 
 
-def _extremes(columns: list[Column]) -> tuple[Column, Column]:
+def _extremes(steps: Steps, layers: dict[str, Column]) -> tuple[Column, Column]:
     """The lowest and the highest at each row; either may be NaN if any is."""
-    if isinstance(columns[0], np.ndarray):
+    columns = layers.values()
+    if isinstance(steps, np.ndarray):
         return reduce(np.minimum, columns), reduce(np.maximum, columns)
     return min(columns), max(columns)
 
@@ -231,6 +232,9 @@ class Collapse(Condition):
     ratio: float = 2.0
     cosine: float = 0.95
     after: int = 200
+
+    def needs(self) -> tuple[str, ...]:
+        return _OF_COLLAPSE
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines

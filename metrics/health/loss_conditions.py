@@ -33,6 +33,9 @@ class FirstLoss(Condition):
     below: float = math.inf
     """Nats under ln V."""
 
+    def needs(self) -> tuple[str, ...]:
+        return (names.TRAIN_LOSS,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get("ln V")
         if level is None or rows.first_step > 1 or not (given := rows.column(names.TRAIN_LOSS)):
@@ -56,6 +59,9 @@ class TooGood(Condition):
     """Fraction of the bigram entropy below which a loss is too good."""
     until: int = 300
     """Last step at which it is judged."""
+
+    def needs(self) -> tuple[str, ...]:
+        return (names.TRAIN_LOSS,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get("bigram")
@@ -88,6 +94,9 @@ class WorseThanGuessing(Condition):
 
     def __post_init__(self) -> None:
         self._above = Streak()
+
+    def needs(self) -> tuple[str, ...]:
+        return (names.TRAIN_LOSS,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level, given = baselines.get("ln V"), rows.finite(names.TRAIN_LOSS)
@@ -178,6 +187,9 @@ class NearZero(Condition):
 
     def __post_init__(self) -> None:
         self._positive = Streak()
+
+    def needs(self) -> tuple[str, ...]:
+        return (names.TRAIN_LOSS,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines

@@ -28,6 +28,7 @@ from lmm_tui.metrics.health.rolling import (
     Windows,
 )
 from lmm_tui.metrics.health.rows import HealthRows, OneRow
+from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.series.growing_array import Floats
 
 _ONE_BY_ONE = 32
@@ -46,6 +47,9 @@ class StuckAt(Condition):
     """First step at which it is judged."""
     window: int = 64
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         level = baselines.get(self.level) if isinstance(self.level, str) else self.level
         if level is None or (recent := rows.recent(self.metric, self.window)) is None:
@@ -60,7 +64,7 @@ class StuckAt(Condition):
             "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
             if isinstance(self.level, str)
             else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             level=level,
@@ -88,6 +92,9 @@ class SpikeCondition(Condition):
     def __post_init__(self) -> None:
         self._recent = Window(self.window)
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
@@ -104,10 +111,11 @@ class SpikeCondition(Condition):
         before = self._recent.before(values)
         mean, enough = before.mean, before.count >= self.least
         spikes = enough & (values > self.times * mean) & (mean > 0) & (values > mean + self.rise)
-        deviation = mean
-        if some(spikes):
-            deviation = before.deviation
-            spikes &= values > mean + self.sigmas * deviation
+        if not some(spikes):
+            self._recent.add(values)
+            return enough, spikes, mean, mean
+        deviation = before.deviation
+        spikes &= values > mean + self.sigmas * deviation
         if not some(spikes):
             self._recent.add(values)
         elif isinstance(values, np.ndarray):
@@ -136,7 +144,7 @@ class SpikeCondition(Condition):
     def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
         what = Message(
             "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             value=value,
             step=step,
             mean=mean,
@@ -161,6 +169,9 @@ class Risen(Condition):
     def __post_init__(self) -> None:
         self._best = Lowest()
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         recent = rows.recent(self.metric, self.window)
@@ -177,7 +188,7 @@ class Risen(Condition):
     def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
         what = Message(
             "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             best=best,
@@ -199,6 +210,9 @@ class BelowOwnMedian(Condition):
         self._recent = MedianWindow(self.window)
         self._low = Streak()
 
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         given = rows.finite(self.metric)
@@ -212,11 +226,11 @@ class BelowOwnMedian(Condition):
 
     def _tell(self, step: int, value: float, median: float) -> HealthFinding:
         what = Message(
-            "{metric} is {value:.3g} at step {step}, its median was {median:.3g}",
-            metric=self.metric,
-            value=value,
+            "{metric} is {value} at step {step}, its median was {median}",
+            metric=describe(self.metric).title,
+            value=_plain(value),
             step=step,
-            median=median,
+            median=_plain(median),
         )
         return HealthFinding(what, {self.metric: value, "median": median})
 
@@ -229,6 +243,9 @@ class Threshold(Condition):
     above: float = math.inf
     below: float = -math.inf
     rows: int = 1
+
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
@@ -244,13 +261,18 @@ class Threshold(Condition):
         bound = self.above if high else self.below
         what = Message(
             "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
-            metric=self.metric,
+            metric=describe(self.metric).title,
             mean=mean,
             step=step,
             side=Message("above" if high else "below"),
             bound=bound,
         )
         return HealthFinding(what, {self.metric: mean, "bound": bound})
+
+
+def _plain(value: float) -> str:
+    """Rates are in the thousands: 1,404, never 1.4e+03."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

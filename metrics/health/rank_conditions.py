@@ -31,6 +31,9 @@ class SlowRank(Condition):
     times: float = 1.25
     least_ms: float = 20.0
 
+    def needs(self) -> tuple[str, ...]:
+        return _OF_THE_SLOWEST
+
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines
         parts = []
@@ -54,6 +57,9 @@ class SlowRank(Condition):
 @dataclass
 class RanksDiffer(Condition):
     """Ranks have other weights than most, where all should have the same."""
+
+    def needs(self) -> tuple[str, ...]:
+        return (names.RANKS_DIFFERING,)
 
     def check(self, rows: HealthRows, baselines: Baselines) -> Judged:
         del baselines

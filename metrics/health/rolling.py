@@ -47,6 +47,8 @@ class Window:
     the two means (Chan, Golub and LeVeque 1979): nothing cancels in the variance.
     """
 
+    __slots__ = ("_ends", "_sum", "begun", "count", "mean", "size", "whole")
+
     def __init__(self, size: int) -> None:
         self.size = size
         self.count = 0
@@ -56,9 +58,9 @@ class Window:
         """The last whole stretch."""
         self.begun: list[float] = []
         """The stretch after it, from one number on to a whole one."""
-        self._sum = self._squares = 0.0
-        self._ends = self._square_ends = [0.0] * (size + 1)
-        """Sums of the whole stretch from each position on, and of the squares."""
+        self._sum = 0.0
+        self._ends = [0.0] * (size + 1)
+        """Sums of the whole stretch from each position on."""
 
     def add(self, x: Column) -> Statistics:
         """Add numbers; the statistics with each of them."""
@@ -66,16 +68,15 @@ class Window:
             return self._add_many(x)
         if not -LARGEST <= x <= LARGEST:
             x = min(max(x, -LARGEST), LARGEST)
-        if len(self.begun) == self.size:
-            self._begin(self.begun, [])
-        known = len(self.begun)
-        away = x - self._sum / max(known, 1)
-        self.begun.append(x)
-        self._sum += x
-        self._squares += away * (x - self._sum / (known + 1))
-        if self.count < self.size:
-            self.count += 1
-        self.mean = (self._ends[len(self.begun)] + self._sum) / self.count
+        begun, count = self.begun, self.count
+        if len(begun) == self.size:
+            self._begin(begun, [])
+            begun = self.begun
+        begun.append(x)
+        total = self._sum = self._sum + x
+        if count < self.size:
+            count = self.count = count + 1
+        self.mean = (self._ends[len(begun)] + total) / count
         return self
 
     def before(self, x: Column) -> Statistics:
@@ -84,13 +85,13 @@ class Window:
 
     @property
     def deviation(self) -> float:
-        """NaN before the first number."""
+        """NaN before the first number. Computed where it is asked for, which is seldom."""
         if not self.count:
             return math.nan
         begun = len(self.begun)
         ended = self.count - begun
         apart = self._sum / max(begun, 1) - self._ends[begun] / max(ended, 1)
-        squares = self._square_ends[begun] + self._squares
+        squares = _sum_of_squares(self.whole[begun:][::-1]) + _sum_of_squares(self.begun)
         squares += apart * apart * (begun * ended / self.count)
         return math.sqrt(max(squares / self.count, 0.0))
 
@@ -109,19 +110,12 @@ class Window:
 
     def _begin(self, whole: list[float], begun: list[float]) -> None:
         self.whole = whole
-        backwards = np.array(whole)[::-1]
-        sums = _sums(backwards)
-        squares = _squares(backwards, sums)
-        self._ends = [*sums[::-1].tolist(), 0.0]
-        self._square_ends = [*squares[::-1].tolist(), 0.0]
+        self._ends = [*_sums(np.array(whole)[::-1])[::-1].tolist(), 0.0]
         self._set_begun(begun)
 
     def _set_begun(self, begun: list[float]) -> None:
         self.begun = begun
-        numbers = np.array(begun)
-        sums = _sums(numbers)
-        self._sum = float(sums[-1]) if begun else 0.0
-        self._squares = float(_squares(numbers, sums)[-1]) if begun else 0.0
+        self._sum = float(_sums(np.array(begun))[-1]) if begun else 0.0
 
 
 def _sums(x: Floats) -> Floats:
@@ -136,6 +130,11 @@ def _squares(x: Floats, sums: Floats) -> Floats:
     squares: Floats = x - means
     squares[..., 1:] *= x[..., 1:] - means[..., :-1]
     return np.add.accumulate(squares, axis=-1, out=squares)
+
+
+def _sum_of_squares(numbers: list[float]) -> float:
+    x = np.array(numbers)
+    return float(_squares(x, _sums(x))[-1]) if numbers else 0.0
 
 
 class _WindowColumns:

@@ -25,8 +25,10 @@ Steps: TypeAlias = Any
 """An int of one row, or an array of a block."""
 Recent: TypeAlias = tuple[Steps, Column, Statistics]
 """Steps and finite values of a metric, and the statistics of the window that ends with each."""
+Stretch: TypeAlias = tuple[Steps, dict[str, Column]]
+"""Steps, and the columns of the metrics that are measured at all of them."""
 
-_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"layers\.\d+")
+_BLOCK = re.compile(re.escape(names.GRAD_LAYER) + r"[\w.]+\.\d+")
 
 
 class HealthRows(ABC):
@@ -48,6 +50,7 @@ class HealthRows(ABC):
         self.layers, self.blocks = _layers(self.metrics)
         self._windows = windows
         self._recent: dict[tuple[str, int], Recent] = {}
+        self._aligned: dict[tuple[str, ...], Sequence[Stretch]] = {}
 
     @abstractmethod
     def column(self, metric: str) -> tuple[Steps, Column] | None:
@@ -61,9 +64,15 @@ class HealthRows(ABC):
     def has(self, metric: str, steps: Steps) -> Mask:
         """Whether a metric is in the row of each step."""
 
-    @abstractmethod
-    def aligned(self, metrics: Sequence[str]) -> Iterable[tuple[Steps, dict[str, Column]]]:
+    def aligned(self, metrics: tuple[str, ...]) -> Sequence[Stretch]:
         """The rows with any of some metrics, in stretches in which the same ones are measured."""
+        aligned = self._aligned.get(metrics)
+        if aligned is None:
+            aligned = self._aligned[metrics] = self._align(metrics)
+        return aligned
+
+    @abstractmethod
+    def _align(self, metrics: tuple[str, ...]) -> Sequence[Stretch]: ...
 
     def recent(self, metric: str, size: int) -> Recent | None:
         """The finite values of a metric with their last `size`."""
@@ -88,13 +97,15 @@ class OneRow(HealthRows):
 
     def finite(self, metric: str) -> tuple[Steps, Column] | None:
         value = self._row.get(metric)
-        return None if value is None or not math.isfinite(value) else (self._step, value)
+        if value is None or not (self.all_finite or math.isfinite(value)):
+            return None
+        return self._step, value
 
     def has(self, metric: str, steps: Steps) -> Mask:
         del steps
         return metric in self._row
 
-    def aligned(self, metrics: Sequence[str]) -> Iterable[tuple[Steps, dict[str, Column]]]:
+    def _align(self, metrics: tuple[str, ...]) -> Sequence[Stretch]:
         row = self._row
         measured = {metric: row[metric] for metric in metrics if metric in row}
         return ((self._step, measured),) if measured else ()
@@ -128,19 +139,19 @@ class RowBlock(HealthRows):
         column = self.column(metric)
         return np.isin(steps, column[0]) if column else np.zeros(len(steps), bool)
 
-    def aligned(self, metrics: Sequence[str]) -> Iterable[tuple[Steps, dict[str, Column]]]:
+    def _align(self, metrics: tuple[str, ...]) -> Sequence[Stretch]:
         columns = {metric: column for metric in metrics if (column := self.column(metric))}
         if not columns:
             return ()
         first, *others = (steps for steps, _ in columns.values())
         if all(len(steps) == len(first) and (steps == first).all() for steps in others):
             return ((first, {metric: values for metric, (_, values) in columns.items()}),)
-        return _stretches(columns)
+        return [*_stretches(columns)]
 
 
 def _stretches(
     columns: dict[str, tuple[Ints, Any]],
-) -> Iterable[tuple[Steps, dict[str, Column]]]:
+) -> Iterable[Stretch]:
     all_steps = union([steps for steps, _ in columns.values()])
     measured = np.zeros((len(columns), len(all_steps)), bool)
     numbers = np.zeros(measured.shape)

@@ -16,15 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lmm_tui.metrics.drawing.palette import QUARTERS
 from lmm_tui.metrics.plots import plot_style
 from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.growing_array import Floats
 
-_COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a4c93", "#1f2933"),
-)
-"""Of Okabe and Ito, which colour-blind people tell apart."""
-_QUARTERS = ("#009e73", "#0072b2", "#e69f00", "#d55e00")
+_LINES = [
+    (colour, dashes)
+    for dashes in ("-", "--", ":", "-.")
+    for colour in plot_style.LINES.values()
+]  # fmt: skip
+"""Where colours repeat, dashes differ."""
 _WIDTH, _ROW = 13.0, 4.2
 _MOST_NAMES = 20
 _LONGEST_LABEL = 40
@@ -81,8 +83,8 @@ def draw(page: ComparisonPage) -> Figure:
 
 
 def _draw_curves(axes: Axes, one: PlottedCurves, *, legend: bool) -> None:
-    for (name, (x, y)), colour in zip(one.curves.items(), cycle(_COLOURS), strict=False):
-        axes.plot(x, y, color=colour, linewidth=1.1, label=_label(name))
+    for (name, (x, y)), (colour, dashes) in zip(one.curves.items(), cycle(_LINES), strict=False):
+        axes.plot(x, y, color=colour, linestyle=dashes, linewidth=1.1, label=_label(name))
     axes.set_title(_label(one.title), loc="left")
     axes.set_xlabel(_label(one.x_title))
     _fit(axes, [y for _, y in one.curves.values()])
@@ -125,7 +127,7 @@ def _draw_parallel(axes: Axes, page: ComparisonPage) -> None:
         axes.plot(range(len(line)), line, color=_colour(page.quarters[run]), linewidth=1.2,
                   marker=".", alpha=0.8)  # fmt: skip
     for at, column in enumerate(page.columns):
-        axes.axvline(at, color="#b8c0ca", linewidth=0.8)
+        axes.axvline(at, color=plot_style.EDGE, linewidth=0.8)
         for place, text in column.labels:
             axes.annotate(_label(text), (at, place), (3, 0), textcoords="offset points",
                           fontsize=7, color=plot_style.MUTED, va="center")  # fmt: skip
@@ -146,7 +148,7 @@ def _rank(quarter: int | None) -> int:
 
 
 def _colour(quarter: int | None) -> str:
-    return plot_style.MUTED if quarter is None else _QUARTERS[quarter]
+    return plot_style.MUTED if quarter is None else plot_style.LINES[QUARTERS[quarter]]
 
 
 def _label(text: str) -> str:

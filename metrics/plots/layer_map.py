@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from numpy.typing import NDArray
 
-from lmm_tui.metrics.plots.decimate import COLUMNS, StepWindow
-from lmm_tui.metrics.plots.panel_axes import log_ticks
+from lmm_tui.metrics.drawing.palette import ramp
+from lmm_tui.metrics.plots import plot_style
+from lmm_tui.metrics.plots.panel_axes import value_axis
+from lmm_tui.metrics.plots.plotted_curve import COLUMNS, StepWindow
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series
 
-_COLOURS = "viridis"
-_ZERO = "#b9c0c9"
-_BROKEN = "#f0525f"
+_COLOURS = LinearSegmentedColormap.from_list("layers", ramp(dark=False))
+_ZERO = plot_style.EDGE
 _LABELLED_ROWS = 18
 
 
@@ -35,17 +35,17 @@ def draw_map(
     low, high = np.quantile(positive, (0.02, 0.98)) if len(positive) else (1.0, 1.0)
     scale = LogNorm(low, max(high, 1.5 * low), clip=True)
     zero = values == 0
-    cells = colormaps[_COLOURS](scale(np.where(values > 0, values, low)))[..., :3]
+    cells = _COLOURS(scale(np.where(values > 0, values, low)))[..., :3]
     cells[np.isnan(values)] = 1.0
     cells[zero] = to_rgb(_ZERO)
-    cells[broken] = to_rgb(_BROKEN)
+    cells[broken] = to_rgb(plot_style.BROKEN)
     ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, cells, rasterized=True)
     ax.invert_yaxis()
     ax.grid(visible=False)
     colours = bar.figure.colorbar(ScalarMappable(scale, _COLOURS), cax=bar)
     colours.outline.set_visible(False)
     bar.grid(visible=False)
-    log_ticks(bar)
+    value_axis(bar)
     every = -(-len(rows) // _LABELLED_ROWS)
     ax.set_yticks(range(0, len(rows), every), labels[::every])
     return bool(zero.any())

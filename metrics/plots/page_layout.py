@@ -13,9 +13,9 @@ from matplotlib.gridspec import SubplotSpec
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import panels, plot_style
-from lmm_tui.metrics.plots.decimate import StepWindow
 from lmm_tui.metrics.plots.panel_axes import draw_reason
 from lmm_tui.metrics.plots.plot_source import PlotSource
+from lmm_tui.metrics.plots.plotted_curve import StepWindow
 from lmm_tui.metrics.printable import printable
 from lmm_tui.metrics.series.series import SeriesStore
 

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from lmm_tui.metrics.drawing.ticks import x_ticks, y_ticks
 from lmm_tui.metrics.plots import plot_style
-from lmm_tui.metrics.plots.decimate import Curve, StepWindow
+from lmm_tui.metrics.plots.axis_ticks import set_ticks
+from lmm_tui.metrics.plots.plotted_curve import Curve, StepWindow
 from lmm_tui.metrics.series.robust_range import robust_range
 from lmm_tui.metrics.series.series import Series
 from lmm_tui.metrics.values import is_cut_off
@@ -23,7 +24,9 @@ _MARKED_POINTS = 40
 _HEADING = 9.5
 _BETWEEN = 9
 """Points between the texts of a heading."""
-_ROUND = [1, 2, 2.5, 5, 10]
+_LINES_AN_INCH, _CHARACTERS_AN_INCH = 7, 14
+"""Of the labels of ticks, whose places depend on how many have room."""
+_LABEL_WIDTH = 8
 
 Entry = tuple[str, str]
 """A piece of a panel's heading: text and colour."""
@@ -127,12 +130,7 @@ def finish(ax: Axes, window: StepWindow, title: str, entries: Sequence[Entry]) -
     """Heading, ticks and labels of a panel of curves."""
     draw_heading(ax, title, entries)
     step_axis(ax, window)
-    if ax.get_yscale() == "log":
-        log_ticks(ax)
-    else:
-        inches = ax.get_position().height * _figure(ax).get_figheight()
-        ax.yaxis.set_major_locator(MaxNLocator(max(round(3.2 * inches), 3), steps=_ROUND))
-        ax.yaxis.set_major_formatter(plot_style.tick)
+    value_axis(ax)
 
 
 def step_axis(ax: Axes, window: StepWindow) -> None:
@@ -140,20 +138,17 @@ def step_axis(ax: Axes, window: StepWindow) -> None:
     room = 0.012 * (window.last - window.first)
     ax.set_xlim(window.first - room / 2, window.last + room)
     ax.set_xlabel("step", fontsize=8.5, labelpad=1.5)
-    ax.xaxis.set_major_locator(MaxNLocator(6, steps=_ROUND, integer=True))
-    ax.xaxis.set_major_formatter(plot_style.tick)
+    width = round(_CHARACTERS_AN_INCH * ax.get_position().width * _figure(ax).get_figwidth())
+    set_ticks(ax.xaxis, lambda low, high: x_ticks(low, high, width, "step"))
     for step in window.resumed:
         ax.axvline(step, color=plot_style.MUTED, lw=0.8, ls=(0, (1, 2.5)), zorder=2)
 
 
-def log_ticks(ax: Axes) -> None:
-    """Ticks at 1, 2 and 5 of each decade; only at powers of ten if there are many decades."""
-    bottom, top = sorted(ax.get_ylim())
-    decades = np.log10(top / bottom)
-    subs = (1.0,) if decades > 4 else (1.0, 2.0, 5.0) if decades > 0.8 else (1, 1.5, 2, 3, 4, 5, 7)
-    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8 if decades > 4 else 12))
-    ax.yaxis.set_major_formatter(plot_style.tick)
-    ax.yaxis.set_minor_locator(NullLocator())
+def value_axis(ax: Axes) -> None:
+    """Round ticks on the axis of values."""
+    height = round(_LINES_AN_INCH * ax.get_position().height * _figure(ax).get_figheight())
+    log = ax.get_yscale() == "log"
+    set_ticks(ax.yaxis, lambda low, high: y_ticks(low, high, height, _LABEL_WIDTH, log=log))
 
 
 def draw_reason(ax: Axes, title: str, sentence: str) -> None:

@@ -10,7 +10,6 @@ from matplotlib.ticker import FixedLocator
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import plot_style
-from lmm_tui.metrics.plots.decimate import Curve, StepWindow
 from lmm_tui.metrics.plots.layer_map import draw_map
 from lmm_tui.metrics.plots.panel_axes import (
     Entry,
@@ -26,6 +25,7 @@ from lmm_tui.metrics.plots.panel_axes import (
     mark_outside,
     step_axis,
 )
+from lmm_tui.metrics.plots.plotted_curve import Curve, StepWindow
 from lmm_tui.metrics.running_averages import CLIP_WINDOW
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore

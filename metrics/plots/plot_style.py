@@ -1,4 +1,7 @@
-"""The style of plots: colours, fonts, matplotlib settings, and how numbers are written."""
+"""The style of plots: matplotlib settings, fonts, and how numbers are written.
+
+Colours are those of all charts, on a light ground.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ from typing import Any
 
 from matplotlib import font_manager
 
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, chart_colors, shade
+
+_CHART = chart_colors(dark=False)
 INK = "#1f2933"
-MUTED = "#6b7785"
 GRID = "#e6e9ed"
-TRAIN = "#0072b2"
-VAL = "#d55e00"
-REPRESENTATION = "#007a5a"
-OTHER = "#6a4c93"
-BROKEN = "#e3001b"
-"""Blue, vermilion and green of Okabe and Ito, which colour-blind people tell apart; red: NaN."""
+MUTED, EDGE, BROKEN = _CHART.label, _CHART.axis, _CHART.alarm
+LINES = {name: shade(name, dark=False).line for name in SERIES_COLORS}
+TRAIN, VAL, REPRESENTATION, OTHER = (LINES[name] for name in ("blue", "orange", "green", "purple"))
 
 _LATIN = ("Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")
 _CHINESE = (
@@ -43,7 +45,7 @@ def settings() -> dict[Any, Any]:
         "font.size": 9,
         "text.color": INK,
         "text.parse_math": False,
-        "axes.edgecolor": "#b8c0ca",
+        "axes.edgecolor": EDGE,
         "axes.labelcolor": MUTED,
         "axes.linewidth": 0.8,
         "axes.spines.top": False,
@@ -53,8 +55,8 @@ def settings() -> dict[Any, Any]:
         "axes.grid.axis": "y",
         "grid.color": GRID,
         "grid.linewidth": 0.8,
-        "xtick.color": "#b8c0ca",
-        "ytick.color": "#b8c0ca",
+        "xtick.color": EDGE,
+        "ytick.color": EDGE,
         "xtick.labelcolor": MUTED,
         "ytick.labelcolor": MUTED,
         "xtick.labelsize": 8.5,
@@ -80,18 +82,6 @@ def number(value: float, digits: int = 4) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def tick(value: float, _: object = None) -> str:
-    """A round number, as short as possible: `0.5`, `2k`, `5e-5`."""
-    size = abs(value)
-    if size >= 1e15 or 0 < size < 1e-4:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size >= limit:
-            return f"{value / limit:g}{unit}"
-    return f"{value:.6g}"
-
-
 def count(n: int) -> str:
     """A whole number with thousands separators; from a million on with a unit."""
     return number(n) if n >= 1_000_000 else f"{n:,}"
@@ -99,7 +89,7 @@ def count(n: int) -> str:
 
 if __name__ == "__main__":
     print([number(x) for x in (2.53118, 3e-4, 12_400.0, math.nan, 0.0, 485e6)])
-    print([tick(x) for x in (0.5, 2000.0, 5e-5, 2.5e6, 1e-12)], count(1000), count(4_096_000))
-    assert number(3e-4) == "3e-4" and tick(1500.0) == "1.5k"
+    print(count(1000), count(4_096_000), LINES)
+    assert number(3e-4) == "3e-4"
     print("fonts:", settings()["font.family"])
     print("=== 自测通过 ===")

@@ -111,6 +111,8 @@ def _close(rows: _Queue, thread: threading.Thread) -> None:
         rows.put(None, timeout=_CLOSE_S)
         thread.join(_CLOSE_S)
     except queue.Full:
+        pass
+    if thread.is_alive():
         _log.warning("a mirror did not end in time; its last rows are left out")
 
 

@@ -107,12 +107,28 @@ def test_precision_on_cuda_depends_on_its_age(
             devices.resolve_precision(cuda, "bf16")
 
 
-def test_mps_takes_fp32_unless_bf16_is_asked_for() -> None:
-    mps = torch.device("mps")
+def test_mps_takes_fp32_unless_bf16_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    mps, macos = torch.device("mps"), [14]
+    monkeypatch.setattr(
+        torch.backends.mps, "is_macos_or_newer", lambda major, minor: macos[0] >= major
+    )
     assert devices.resolve_precision(mps, "auto") == "fp32"
     assert devices.resolve_precision(mps, "bf16") == "bf16"
+    macos[0] = 13
+    with pytest.raises(DeviceError, match="needs macOS 14"):
+        devices.resolve_precision(mps, "bf16")
     with pytest.raises(DeviceError, match="fp16 needs a CUDA device"):
         devices.resolve_precision(mps, "fp16")
+
+
+def test_memory_on_mps_is_what_metal_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate compares with what may be used, `system/memory_gb` is what the driver has."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 12 * 2**30)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 3 * 2**30)
+    info = devices.describe_devices()[0]
+    assert (info.name, info.memory, info.precision) == ("mps", 12 * 2**30, "fp32")
+    assert devices.memory_used(torch.device("mps")) == 3 * 2**30
 
 
 def test_the_peak_of_a_known_gpu_is_its_makers_figure(monkeypatch: pytest.MonkeyPatch) -> None:

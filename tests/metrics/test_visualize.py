@@ -21,8 +21,8 @@ from matplotlib.image import imread
 
 from lmm_tui.metrics import names
 from lmm_tui.metrics.plots import page_layout, panels, plot_style
-from lmm_tui.metrics.plots.decimate import COLUMNS, Curve, StepWindow
 from lmm_tui.metrics.plots.plot_source import PlotSource, of_log_dir
+from lmm_tui.metrics.plots.plotted_curve import COLUMNS, Curve, StepWindow
 from lmm_tui.metrics.readers.event_files import find_event_files, read_event_files
 from lmm_tui.metrics.series.series import SeriesStore
 from lmm_tui.metrics.tracker import TrainingTracker
@@ -282,13 +282,6 @@ class TestNumbers:
     )
     def test_values_are_written_as_people_do(self, value: float, text: str) -> None:
         assert plot_style.number(value) == text
-
-    @pytest.mark.parametrize(
-        ("value", "text"),
-        [(0.5, "0.5"), (1500, "1.5k"), (2e6, "2M"), (5e-4, "0.0005"), (5e-5, "5e-5"), (0, "0")],
-    )
-    def test_ticks_are_short(self, value: float, text: str) -> None:
-        assert plot_style.tick(value) == text
 
     def test_a_chinese_font_is_used_where_there_is_one(
         self, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,20 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     | {**{"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}, "sliding_window": 6},
 }
 
+AS_GGUF: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"sliding_window": None},
+    "qwen2": {},
+    "qwen3_moe": {"norm_topk_prob": True},
+    "gemma2": {"sliding_window": 32},
+    "gemma3_text": {"sliding_window": 32, "num_hidden_layers": 6, "layer_types": None},
+    "olmo2": {},
+    "phi3": {},
+    "gpt2": {},
+    "qwen3": {"use_sliding_window": False},
+}
+"""Changes without which llama.cpp computes another model, which is refused."""
+
 
 def made(name: str, **changes: Any) -> Any:
     """A model of transformers whose weights are none of those that make terms vanish."""

@@ -35,6 +35,7 @@ def some_beats(size: int, *, gpus: int = 8, stuck: int | None = None) -> list[Ra
                 own_s=0.29 * slow,
                 memory=(21 + rank % 3) * GIB,
                 memory_limit=80 * GIB,
+                memory_of="cuda",
                 checksum="9f3a",
                 checksum_step=1200,
                 celsius=62.0 + 25 * (slow - 1),

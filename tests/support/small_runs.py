@@ -73,7 +73,7 @@ def run(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
 def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
     """A run that ends well."""
     host = run(config, resume)
-    assert host.error == ""
+    assert host.error == "", host.error
     return host
 
 

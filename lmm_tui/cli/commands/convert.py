@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--merge", is_flag=True, help="Make LoRA adapters part of the weights")
 @click.option(
+    "--adapter", is_flag=True, help="Write LoRA adapters alone, as a folder that peft loads"
+)
+@click.option(
     "--type",
     "quantisation",
     type=click.Choice(["f32", "f16", "q8_0", "q4_0"]),
@@ -42,6 +45,7 @@ def command(
     source: str,
     target: Path,
     merge: bool,
+    adapter: bool,
     quantisation: Quantisation | None,
     repository: str | None,
     public: bool,
@@ -57,22 +61,32 @@ def command(
         raise click.UsageError(Message("--type is for a TARGET that ends in .gguf"))
     if public and repository is None:
         raise click.UsageError(Message("--public is for --push-to-hub"))
+    if adapter and merge:
+        raise click.UsageError(
+            Message("--adapter writes adapters alone, --merge adds them; choose")
+        )
+    from lmm_tui.engine.adapter_export import export_adapter
     from lmm_tui.engine.checkpoints.hub_upload import check_name
     from lmm_tui.engine.convert import convert
 
     if repository is not None:
         check_name(repository)
     origin = run_or_path(source, runs_dir)
-    weights = convert(origin, target, merge=merge, quantisation=quantisation or "f16")
-    for note in weights.notes:
+    if adapter:
+        alone = export_adapter(origin, target)
+        notes, parameters, read = alone.notes, alone.parameters, alone.checkpoint
+    else:
+        weights = convert(origin, target, merge=merge, quantisation=quantisation or "f16")
+        notes, parameters, read = weights.notes, weights.shape.parameters, weights.origin
+    for note in notes:
         click.echo(clean(translate_message(note)), err=True)
-    millions = weights.shape.parameters / 1e6
+    millions = parameters / 1e6
     click.echo(
         tr(
             "{target}: {millions:.2f}M parameters from {origin}",
             target=clean(str(target)),
             millions=millions,
-            origin=clean(str(weights.origin)),
+            origin=clean(str(read)),
         )
     )
     if repository is not None:

@@ -9,6 +9,7 @@ import click
 
 from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_run
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
 
 
@@ -21,7 +22,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
 
     The state is what the run says of itself, or `stale` (silent for 10 s) or `crashed`.
     """
-    summary = RunSummary.of(find_run(run, runs_dir))
+    summary = RunSummary.of(Reader(find_run(run, runs_dir).path))
     if as_json:
         click.echo(json.dumps(status_record(summary), indent=1, allow_nan=False))
     else:

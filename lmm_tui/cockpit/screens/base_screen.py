@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
+from textual.screen import Screen
 
 from lmm_tui.cockpit.keys import Where, bindings
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
@@ -28,6 +29,11 @@ def tell_of_run(app: Any, header: RunHeader) -> None:
         teller.tell(header)
 
 
+def tell_while_on_top(screen: Screen[Any], header: RunHeader) -> None:
+    if screen.is_current:
+        tell_of_run(screen.app, header)
+
+
 class BaseScreen(PollingScreen):
     """A screen of the key table, in which `PLACE` is its name."""
 
@@ -48,6 +54,7 @@ class BaseScreen(PollingScreen):
 
     def on_mount(self) -> None:
         self.at_intervals(RUN_EVERY_S, self._tell_of_run)
+        self.behind_dialogs(RUN_EVERY_S, self._tell_of_run)
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()

@@ -15,6 +15,7 @@ from lmm_tui.cockpit.messages import StartFrom
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.list_screen import ListScreen
 from lmm_tui.engine.checkpoints import checkpoint_files
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
@@ -211,7 +212,7 @@ def _check(path: Path) -> str:
 def _erase(run: RunDir, path: Path) -> str:
     """Check again at the last moment: a live run keeps what it could resume from."""
     others = set(checkpoint_files.list_checkpoints(run.checkpoints)) - {path}
-    if not others and ListedRun(RunSummary.of(run)).live:
+    if not others and ListedRun(RunSummary.of(Reader(run.path))).live:
         raise checkpoint_files.CheckpointError("the only checkpoint of a live run stays")
     checkpoint_files.remove(path)
     return tr("{name} deleted", name=path.name)

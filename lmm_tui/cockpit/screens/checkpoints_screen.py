@@ -17,6 +17,7 @@ from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.checkpoint_actions import CheckpointActions
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
@@ -24,6 +25,7 @@ from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.checkpoint_list import CheckpointList, ListedCheckpoint, best_of
+from lmm_tui.runs.fleets import has_mirrors
 from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number
 from lmm_tui.terminal.safe_text import clean
@@ -72,7 +74,7 @@ class CheckpointsScreen(CheckpointActions):
 
     def _read(self) -> CheckpointsRead:
         try:
-            run = ListedRun(RunSummary.of(self._run))
+            run = ListedRun(RunSummary.of(Reader(self._run.path)))
         except LmmError:
             run = None
         return CheckpointsRead(self._list.read(), run)
@@ -97,6 +99,8 @@ class CheckpointsScreen(CheckpointActions):
         self.show_detail()
 
     def _empty_text(self) -> str:
+        if has_mirrors(self._run.path.parent):
+            return tr("Checkpoints stay on the machine of the run.\nUse lmm-tui there.")
         if self._live:
             return tr("No checkpoint yet.\nPress c on the dashboard to save one.")
         return tr("No checkpoint was saved in this run.\n2 lists all runs.")

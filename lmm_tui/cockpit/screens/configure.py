@@ -17,12 +17,13 @@ from textual.widgets import Button, Input
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run
+from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run, tell_while_on_top
 from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
     KnownFacts,
     StepsTried,
+    find_devices,
     name_taken,
     same_data,
     same_step_time,
@@ -56,7 +57,7 @@ TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
 TRY_AFTER_S = 3.0
 """Once nothing was edited for this long, a few steps are tried."""
-DEVICES_AFTER_S = 0.5
+CHECKS_AFTER_S, DEVICES_AFTER_S = 0.2, 0.5
 """Importing torch holds the interpreter for moments: the first paint goes first."""
 
 
@@ -69,8 +70,10 @@ class ConfigureScreen(SweepFromForm):
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
     BINDINGS = bindings("configure")
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, *, named_stage: str = "") -> None:
+        """`named_stage`: that of the command line, whose code may run."""
         super().__init__(name=CONFIGURE)
+        self._named_stage = named_stage
         self._given = config
         self._config = config
         self._known = KnownFacts()
@@ -97,7 +100,6 @@ class ConfigureScreen(SweepFromForm):
         return self.query_one(OptionForm)
 
     def field(self, key: str) -> OptionField:
-        """The field of an option whose tab was opened before."""
         return self.form.field(key)
 
     def compose(self) -> ComposeResult:
@@ -121,8 +123,9 @@ class ConfigureScreen(SweepFromForm):
         self._update()
         header = self.query_one(RunHeader)
         tell_of_run(self.app, header)
-        self.set_interval(RUN_EVERY_S, lambda: tell_of_run(self.app, header))
+        self.set_interval(RUN_EVERY_S, lambda: tell_while_on_top(self, header))
         self.call_after_refresh(self._look_at_data)
+        self.set_timer(CHECKS_AFTER_S, RunConfig)  # The first edit would wait for its validators.
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -312,15 +315,11 @@ class ConfigureScreen(SweepFromForm):
             await self.action_start()
 
     def _find_devices(self) -> None:
-        def find() -> DevicesFound:
-            from lmm_tui.engine.device import describe_devices
+        run_in_background(self, "devices", lambda: find_devices(self._named_stage))
 
-            return DevicesFound(describe_devices())
-
-        run_in_background(self, "devices", find)
-
-    def on_devices_found(self, event: DevicesFound) -> None:
+    async def on_devices_found(self, event: DevicesFound) -> None:
         self._known.devices = event.devices
+        await self.form.add_own(event.own)
         self.field("device").set_choices(["auto", *(device.name for device in event.devices)])
         self._update()
 
@@ -359,7 +358,7 @@ class ConfigureScreen(SweepFromForm):
     def on_memory_simulated(self, event: MemorySimulated) -> None:
         self._simulation.finished()
         if same_step_time(event.config, self._config):
-            self._known.memory, self._known.simulated_for = event.memory, event.config
+            self._known.simulated(event.config, event.found)
         self._update()
 
     def action_try(self) -> None:

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from lmm_tui.cockpit.widgets.estimate_panel import Outlook
+from lmm_tui.engine.config.model_shape import ModelShape
+from lmm_tui.engine.config.options import Option, options_of_own
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.planning.data_summary import DataFacts
 from lmm_tui.planning.estimate import Estimate, estimate
+from lmm_tui.planning.simulated_memory import Simulated
 
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
@@ -33,6 +38,30 @@ class DevicesFound(Message):
     """A thread has imported torch and found these devices, the best one first."""
 
     devices: list[DeviceInfo]
+    own: tuple[Option, ...] = ()
+    """The settings of the stage, where it is one of somebody's own."""
+
+
+def find_devices(stage: str) -> DevicesFound:
+    """Look at the devices, and at the code of a stage that the user named; imports torch.
+
+    An empty name is that of no stage.
+    """
+    from lmm_tui.engine.device import describe_devices
+
+    return DevicesFound(describe_devices(), _options_of_stage(stage))
+
+
+def _options_of_stage(stage: str) -> tuple[Option, ...]:
+    if not stage or stage in BUILT_IN:
+        return ()
+    from lmm_tui.engine.stages.base import stage_class
+
+    try:
+        section = stage_class(stage).own_settings
+    except LmmError:  # Start says why.
+        return ()
+    return tuple(options_of_own(section)) if section else ()
 
 
 @dataclass
@@ -68,8 +97,16 @@ class KnownFacts:
     memory: int | None = None
     """As simulated for `simulated_for`; None where that is not possible."""
     simulated_for: RunConfig | None = None
+    start_shapes: dict[str, ModelShape] = field(default_factory=dict)
+    """Of weights to start from that were looked at, by `start_from`."""
     starts: tuple[str, ...] = ()
     """Runs with weights to start from, the newest first."""
+
+    def simulated(self, config: RunConfig, found: Simulated | None) -> None:
+        """Take what a simulation of `config` found, or that there is nothing to be found."""
+        self.simulated_for, self.memory = config, found.memory if found else None
+        if found and config.start_from:
+            self.start_shapes[config.start_from] = found.shape
 
     def doubt_start(self, config: RunConfig) -> str:
         """What is doubtful about the weights that a stage starts from, or nothing."""
@@ -89,7 +126,7 @@ class KnownFacts:
     def may_benchmark(self, outlook: Outlook) -> bool:
         """Whether a few steps may be tried unasked: the model fits and they are soon done."""
         device = self.device(outlook.config)
-        if device is None or self.data is None or self.data.problems:
+        if device is None or self.data is None or self.data.problems or not outlook.model_known:
             return False
         if (outlook.memory_share or 0) > _MOST_MEMORY or self.doubt_start(outlook.config):
             return False
@@ -117,6 +154,7 @@ class KnownFacts:
             vocab_size=facts.vocab_size,
             half_precision=precision in ("bf16", "fp16"),
             on_card=device is not None and device.name != "cpu",
+            shape=self.start_shapes.get(config.start_from or ""),
         )
 
     def outlook(self, config: RunConfig) -> Outlook:
@@ -136,6 +174,7 @@ class KnownFacts:
             config=config,
             estimate=sized,
             simulated=self.memory is not None,
+            model_known=not config.start_from or config.start_from in self.start_shapes,
             data=self.data.text if self.data else tr("looking …"),
             device=_device_text(device) if device else tr("looking …"),
             memory_total=device.memory if device else None,

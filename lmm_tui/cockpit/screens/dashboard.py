@@ -15,11 +15,11 @@ from textual.app import ComposeResult
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.ticks import round_end
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import TerminalNotice
 from lmm_tui.cockpit.pinned_metrics import NOTHING, PinnedMetrics
 from lmm_tui.cockpit.screens import run_notices
+from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S
 from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages, layer_prefix
 from lmm_tui.cockpit.screens.dashboard_panels import (
     LAYER_NORMS,
@@ -52,6 +52,7 @@ from lmm_tui.engine.run.reader import LOG_FILE, Reader
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
+from lmm_tui.metrics.drawing.ticks import round_end
 from lmm_tui.runs.away_summary import LastSeen, away_summary
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
         self._first_probe = run_notices.first_probe(self.session.run_dir)
         self.show()
         self._set_interval()
+        self.behind_dialogs(RUN_EVERY_S, lambda: self.tell(self.query_one(RunHeader)))
         # The rest is read and loaded once there is something to see.
         self.call_after_refresh(self._after_first_paint)
 

@@ -9,13 +9,13 @@ from typing import TypeVar
 from lmm_tui.charts.braille import glyphs_for
 from lmm_tui.charts.chart import Chart, Kind, Mark, Trace
 from lmm_tui.charts.heatmap import HeatMap
-from lmm_tui.charts.palette import SERIES_COLORS, SeriesColor
 from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, SeriesColor
 from lmm_tui.metrics.stages.stage_info import StageInfo
 
 AnyChart = TypeVar("AnyChart", bound=RunChart)

@@ -138,6 +138,8 @@ class DataScreen(BaseScreen):
             learnt=sum(row.learnt[: row.kept]),
             state=row.state,
         )
+        if row.told:
+            head += f" · {clean(row.told)}"
         legend = Content.assemble(
             (tr("learnt"), _LEARNT), "  ", (tr("read only"), _SHOWN), "  ", (tr("cut off"), _CUT)
         )

@@ -69,6 +69,7 @@ class EvaluateScreen(EvaluationSettings):
         self._evaluation: Evaluation | None = None
         self._scoring = ""
         self._cancelled = False
+        self._records: list[Record] = []
 
     def compose_body(self) -> ComposeResult:
         with Container(id="evaluation"):
@@ -92,11 +93,16 @@ class EvaluateScreen(EvaluationSettings):
 
     def on_records_read(self, message: RecordsRead) -> None:
         self.checkpoints = message.checkpoints
-        self.show_settings()
+        self._records = message.runs.get(self._run.path.name, [])
         self.query_one(EvaluationResults).show_records(message.runs, saved=bool(self.checkpoints))
-        count = len(message.runs.get(self._run.path.name, ()))
+        self.show_settings()
+        count = len(self._records)
         facts = tr("1 evaluation") if count == 1 else tr("{count} evaluations", count=count)
         self.query_one(ScreenTabs).show(facts, subject=self._run.name)
+
+    def show_settings(self) -> None:
+        super().show_settings()
+        self.query_one(EvaluationResults).expect(self.expected(self._records))
 
     # Evaluating
 

@@ -44,6 +44,7 @@ class EvaluationResults(Vertical):
         self._asked: Asked | None = None
         self._drawn: Asked | None = None
         self._scoring = ""
+        self._expected = ""
         self._progress: EvaluationProgress | None = None
 
     def compose(self) -> ComposeResult:
@@ -62,11 +63,17 @@ class EvaluationResults(Vertical):
         self._runs, self._saved = runs, saved
         self._show()
 
+    def expect(self, what: str) -> None:
+        """Say what an evaluation would take, while none is running."""
+        self._expected = what
+        self.show_progress(self._scoring, self._progress)
+
     def show_progress(self, running: str, at: EvaluationProgress | None = None) -> None:
         """Show how far the evaluation of `running` is; of an empty name there is none."""
         self._scoring, self._progress = running, at
         width = self.query_one("#state").content_size.width
-        self.query_one("#state", Static).update(_state_line(running, at, width))
+        line = _state_line(running, at, width) if running else _idle_line(self._expected, width)
+        self.query_one("#state", Static).update(line)
 
     def turn(self, by: int) -> None:
         self.open_view((self._view + by) % len(_VIEWS))
@@ -149,8 +156,6 @@ class EvaluationResults(Vertical):
 
 def _state_line(running: str, at: EvaluationProgress | None, width: int) -> Content:
     """A bar with answers done and time left, as far as there is room."""
-    if not running:
-        return Content.styled(tr("v evaluate · enter change setting · ] switch view"), QUIET)
     name = f"{running}  "
     if at is None or not at.total:
         return Content.assemble((name, "bold"), tr("starting lm-eval …"))
@@ -166,6 +171,15 @@ def _state_line(running: str, at: EvaluationProgress | None, width: int) -> Cont
     return Content.assemble(
         (name, "bold"), ("━" * full, "$accent"), ("─" * (bar - full), "$panel"), facts
     )
+
+
+def _idle_line(expected: str, width: int) -> Content:
+    """What an evaluation would take; the keys, which stand below as well, where there is room."""
+    line = Content.assemble((tr("v evaluate"), QUIET), f": {expected}" if expected else "")
+    keys = f" · {tr('enter change setting · ] switch view')}"
+    if line.cell_length + cell_len(keys) <= width:
+        line = Content.assemble(line, (keys, QUIET))
+    return line.truncate(max(width, 1), ellipsis=True)
 
 
 def _all_scores(records: Sequence[Record], width: int) -> Content:
@@ -193,8 +207,13 @@ def _missed_lines(missed: Sequence[MissedQuestion], width: int) -> list[Content]
     lines = [Content.styled(tr("wrong answers (the first ones of each task)"), "bold")]
     for one in missed:
         asked = clean(one.question).rstrip()
-        given = tr("{given}, expected {expected}", given=clean(one.given) or "–",
-                   expected=clean(one.expected))  # fmt: skip
+        most = max(width // 2 - cell_len(one.expected) - 12, _LEAST_QUESTION)
+        answer = clean(one.given).rstrip() or "–"
+        given = tr(
+            "{given}, expected {expected}",
+            given=fit(answer, min(cell_len(answer), most)),
+            expected=clean(one.expected),
+        )
         room = max(width - cell_len(given) - _TASK - 8, _LEAST_QUESTION)
         if cell_len(asked) > room:
             asked = "…" + asked[-room + 1 :]

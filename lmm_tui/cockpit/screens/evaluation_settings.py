@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.cockpit.widgets.table import Table, TableRow
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.evaluation.builtin_tasks import ALL
+from lmm_tui.engine.evaluation.builtin_tasks import ALL, question_count
 from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT
 from lmm_tui.engine.evaluation.job import Backend, Job
+from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.number_format import age
 from lmm_tui.planning.candidates import candidates, devices
 from lmm_tui.terminal.safe_text import clean
 
@@ -62,6 +64,23 @@ class EvaluationSettings(BaseScreen):
     @property
     def chosen_checkpoint(self) -> Path | None:
         return self.setup.checkpoint or next(iter(self.checkpoints), None)
+
+    def expected(self, records: Sequence[Record]) -> str:
+        """How many questions will be asked, and how long it takes by the last evaluation."""
+        setup = self.setup
+        count = question_count(setup.tasks, setup.limit)
+        if count is None:
+            return tr("how long: known once it runs")
+        measured = [
+            (record.time, rate)
+            for record in records
+            if (rate := record.outcome.seconds_a_question) is not None
+            and record.job.backend == setup.backend
+        ]
+        if not measured:
+            return tr("{count:,} questions; how long: known once it runs", count=count)
+        took = age(max(measured)[1] * count)
+        return tr("{count:,} questions, about {time}", count=count, time=took)
 
     def show_settings(self) -> None:
         rows = [

@@ -11,14 +11,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cockpit.messages import ExportDone
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.run_commands import RunCommands
-from lmm_tui.guarded_files import make_folder, replace_text
+from lmm_tui.guarded_files import free_path, make_folder, replace_text
 from lmm_tui.i18n.language import listed, mark, tr
 from lmm_tui.runs.worker_jobs import export_in_background, tabulate_in_background
 from lmm_tui.terminal.safe_text import clean
@@ -122,20 +121,15 @@ class Curves:
     def file(self, folder: Path, page: str) -> Path:
         """A free name made of the title of the page and the steps."""
         words = "-".join(re.findall(r"[a-z0-9]+", page.casefold()))[:_LONGEST_NAME]
-        return _free(folder, f"{words or 'curves'}-{self.first}-{self.last}", _CSV)
+        return free_path(folder / f"{words or 'curves'}-{self.first}-{self.last}.{_CSV}")
 
 
 def _write_picture(folder: Path, picture: str) -> Path:
     """Write an SVG of the screen under the time of day. Raises OSError."""
     make_folder(folder, folder.parent)
-    path = _free(folder, time.strftime("screen-%Y%m%d-%H%M%S"), _SVG)
+    path = free_path(folder / time.strftime(f"screen-%Y%m%d-%H%M%S.{_SVG}"))
     replace_text(path, picture, folder.parent)
     return path
-
-
-def _free(folder: Path, name: str, suffix: str) -> Path:
-    names = (f"{name}-{number}" if number > 1 else name for number in count(1))
-    return next(path for one in names if not (path := folder / f"{one}.{suffix}").exists())
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def _of_preset(config: RunConfig) -> dict[str, str]:
         shape, peak = asdict(PRESETS[preset]), None
     texts = {
         f"model.{name}": f"{_shown(shape[name])}  ({preset})"
-        for name, value in config.model.model_dump().items()
-        if name in shape and value is None
+        for name in shape
+        if getattr(config.model, name, "") is None
     }
     if peak is not None:
         texts["optim.lr"] = tr("{lr} for this model size", lr=f"{peak:.2g}")

@@ -37,6 +37,8 @@ _SECTIONS = {
     mark("health"): ("health", "notify"),
 }
 TABS = (ESSENTIALS, *_SECTIONS)
+OF_THE_STAGE = "stage"
+"""The tab that has the options of a stage of somebody's own, too."""
 
 
 def keys_of(tab: str) -> list[str]:
@@ -56,6 +58,8 @@ def section_of(key: str) -> str:
 def matters(key: str, stage: str) -> bool:
     """Whether an option has an effect in a stage."""
     section = section_of(key)
+    if section == "own":
+        return stage not in BUILT_IN
     return section not in _STAGED or section == stage
 
 

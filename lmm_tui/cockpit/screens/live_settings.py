@@ -66,6 +66,10 @@ SETTINGS = (
 """What the training loop takes; it checks every value again, more strictly."""
 
 
+_BY_LENGTH = ("sample_every", "checkpoint_every")
+_ALWAYS_SET = "val_every"
+
+
 class LiveSettings(ModalScreen[Changes | None]):
     """A field per setting; enter shows what would change, enter again confirms it."""
 
@@ -86,10 +90,20 @@ class LiveSettings(ModalScreen[Changes | None]):
                 for setting in SETTINGS:
                     with HorizontalGroup():
                         yield Static(tr(setting.label), classes="label")
-                        yield Input(self._shown(setting), compact=True, id=setting.name)
+                        yield Input(
+                            self._shown(setting),
+                            placeholder=self._unset(setting),
+                            compact=True,
+                            id=setting.name,
+                        )
             yield Static("", id="verdict")
             yield Button(f"enter  {tr('Preview the changes')}", id="go", compact=True)
             yield Button(f"esc    {tr('Cancel')}", id="stay", compact=True)
+
+    def _unset(self, setting: LiveSetting) -> str:
+        """What applies to an interval that the known settings of the run leave open."""
+        open_ = setting.name in _BY_LENGTH and _ALWAYS_SET in self._current
+        return tr("by the run's length") if open_ else ""
 
     def on_mount(self) -> None:
         self.query_one("#lr", Input).focus()

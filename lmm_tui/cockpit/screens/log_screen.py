@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from lmm_tui.cockpit.keys import bindings
-from lmm_tui.cockpit.log_window import LEVELS, Level, LogLine
+from lmm_tui.cockpit.log_window import LEVELS, MOST_COUNTED, Level, LogLine, LogMatches
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.log_view import LogView
@@ -21,6 +21,7 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import size
+from lmm_tui.runs.fleets import has_mirrors
 
 MOST_MATCHES = 5000
 _LEVEL_NAMES: dict[Level, str] = {
@@ -36,6 +37,16 @@ class Found(Message):
 
     wanted: str
     offset: int | None
+
+
+@dataclass
+class MatchesCounted(Message):
+    """Which match the line at `offset` is, from 1, and how many there are."""
+
+    wanted: str
+    offset: int
+    place: int
+    count: int
 
 
 @dataclass
@@ -63,12 +74,14 @@ class LogScreen(BaseScreen):
         self._wanted = ""
         self._filter = ""
         self._level: Level = "all"
+        self._matches = LogMatches(self._shown, "")
+        self._place = ""
 
     def compose_body(self) -> ComposeResult:
-        yield LogView(
-            self._shown,
-            tr("No output yet.\nEverything that training prints or logs appears here."),
-        )
+        empty = tr("No output yet.\nEverything that training prints or logs appears here.")
+        if has_mirrors(self._run.path.parent):
+            empty = tr("The output stays on the machine of the run.\nUse lmm-tui there.")
+        yield LogView(self._shown, empty)
         yield FilterInput(tr("find"), id="find")
         yield FilterInput(tr("filter"), id="narrow")
 
@@ -100,6 +113,8 @@ class LogScreen(BaseScreen):
             facts.append(tr(_LEVEL_NAMES[self._level]))
         if self._filter:
             facts.append(tr("{count:,} match “{words}”", count=view.count, words=self._filter))
+        if self._place:
+            facts.append(self._place)
         self.query_one(ScreenTabs).show(
             " · ".join(facts),
             (f" · {tr('following')}", "$success")
@@ -120,7 +135,7 @@ class LogScreen(BaseScreen):
     def _asked(self, message: FilterInput.Left) -> None:
         view = self.query_one(LogView)
         view.focus()
-        self._wanted = self.query_one("#find", FilterInput).value
+        self._wanted, self._place = self.query_one("#find", FilterInput).value, ""
         pattern = self.query_one("#narrow", FilterInput).value
         view.mark(self._wanted or pattern)
         if pattern != self._filter:
@@ -158,8 +173,34 @@ class LogScreen(BaseScreen):
     def on_found(self, message: Found) -> None:
         if message.offset is not None:
             self.query_one(LogView).go_to(message.offset)
+            self._count()
         else:
             self.toast(tr("No more matches for “{words}”", words=message.wanted), "find")
+
+    def _count(self) -> None:
+        """Say which of how many matches is shown, once all are counted."""
+        view, wanted = self.query_one(LogView), self._wanted
+        offset, size = view.found, view.window.size
+        if offset is None or not wanted:
+            return
+        if self._matches.wanted != wanted:
+            self._matches = LogMatches(self._shown, wanted)
+        matches = self._matches
+        self.in_background(
+            "count", lambda: MatchesCounted(wanted, offset, *matches.place(offset, size))
+        )
+
+    def on_matches_counted(self, message: MatchesCounted) -> None:
+        if (message.wanted, message.offset) != (self._wanted, self.query_one(LogView).found):
+            self._count()
+            return
+        self._place = tr(
+            "/{words}  {count:,} of {all:,}",
+            words=message.wanted,
+            count=message.place,
+            all=message.count,
+        ) + ("+" if message.count == MOST_COUNTED else "")
+        self._show_facts()
 
     def _match(self) -> None:
         view, wanted, level = self.query_one(LogView), self._filter, self._level

@@ -10,7 +10,7 @@ from textual.timer import Timer
 
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.planning.simulated_memory import simulated_memory
+from lmm_tui.planning.simulated_memory import Simulated, simulated
 
 AFTER_S = 1.5
 
@@ -20,8 +20,8 @@ class MemorySimulated(Message):
     """A worker process has simulated a step of `config`, or could not."""
 
     config: RunConfig
-    memory: int | None
-    """Bytes; None keeps the first answer."""
+    found: Simulated | None
+    """None keeps the first answer."""
 
 
 class MemorySimulation:
@@ -53,7 +53,7 @@ class MemorySimulation:
         run_in_background(
             self._screen,
             "simulate",
-            lambda: MemorySimulated(config, simulated_memory(config)),
+            lambda: MemorySimulated(config, simulated(config)),
             refused=lambda _: MemorySimulated(config, None),
         )
 

@@ -5,7 +5,7 @@ A tab is made when it is first opened, so that the form opens at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -14,7 +14,14 @@ from textual.widgets import Button, Static
 
 from lmm_tui.cockpit.screens.form_defaults import effective_values
 from lmm_tui.cockpit.screens.form_labels import label_of, unit_of
-from lmm_tui.cockpit.screens.form_tabs import ESSENTIALS, TABS, keys_of, matters, section_of
+from lmm_tui.cockpit.screens.form_tabs import (
+    ESSENTIALS,
+    OF_THE_STAGE,
+    TABS,
+    keys_of,
+    matters,
+    section_of,
+)
 from lmm_tui.cockpit.widgets.option_field import (
     CHANGED_MARK,
     LISTS,
@@ -23,7 +30,7 @@ from lmm_tui.cockpit.widgets.option_field import (
     field_id,
     to_text,
 )
-from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.options import Option, options, value_of
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
@@ -38,9 +45,10 @@ class OptionForm(Vertical):
         super().__init__(id=id)
         self._config = config
         self._open = 0
+        self._own: tuple[Option, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Vertical(*self._fields(ESSENTIALS), id=_tab_id(0), classes="tab")
+        yield Vertical(*self._fields(self._options_of(ESSENTIALS)), id=_tab_id(0), classes="tab")
         with Horizontal(id="buttons"):
             yield Button(tr("Start"), id="start", variant="primary", compact=True)
             yield Button(tr("Cancel"), id="leave", compact=True)
@@ -53,17 +61,29 @@ class OptionForm(Vertical):
             "{mark} changed · {list} enter lists values", mark=CHANGED_MARK, list=LISTS
         )
 
-    def _fields(self, tab: str) -> Iterator[OptionField]:
+    def _options_of(self, tab: str) -> list[Option]:
         known = {option.key: option for option in options()}
+        own = self._own if tab == OF_THE_STAGE else ()
+        return [*(known[key] for key in keys_of(tab)), *own]
+
+    async def add_own(self, own: tuple[Option, ...]) -> None:
+        """Show the options of a stage of somebody's own on the tab of the stage."""
+        self._own = own
+        made = self.query(f"#{_tab_id(TABS.index(OF_THE_STAGE))}")
+        if own and made:
+            await made.first().mount(*self._fields(own))
+
+    def _fields(self, of: Sequence[Option]) -> Iterator[OptionField]:
         unset = effective_values(self._config)
         above = ""
-        for key in keys_of(tab):
+        for option in of:
+            key = option.key
             section = section_of(key) or "run"
             field = OptionField(
-                known[key],
-                lookup(self._config, key),
-                label=label_of(known[key]),
-                unit=unit_of(known[key]),
+                option,
+                value_of(self._config, option),
+                label=label_of(option),
+                unit=unit_of(option),
                 heading="" if section == above else tr(section),
                 choices=("auto", "cpu") if key == "device" else (),
                 lists=has_candidates(key),
@@ -99,7 +119,7 @@ class OptionForm(Vertical):
     def show(self, config: RunConfig) -> None:
         """Fill the fields from another configuration."""
         for field in self.query(OptionField):
-            field.show(lookup(config, field.option.key))
+            field.show(value_of(config, field.option))
         if config.train.epochs is not None:
             length = tr("{count} epochs", count=f"{config.train.epochs:g}")
             self.field("train.steps").show_text(length)
@@ -125,17 +145,17 @@ class OptionForm(Vertical):
 
     def tab_titles(self) -> tuple[str, ...]:
         """The titles of the tabs, marked where an option has another value than its default."""
-        defaults = {option.key: option.default for option in options()}
         titles = []
         for tab in TABS:
-            changed = any(lookup(self._config, key) != defaults[key] for key in keys_of(tab))
+            of = self._options_of(tab)
+            changed = any(value_of(self._config, option) != option.default for option in of)
             titles.append(f"{tr(tab)} {CHANGED_MARK}" if changed else tr(tab))
         return tuple(titles)
 
     async def open_tab(self, index: int) -> None:
         if not self.query(f"#{_tab_id(index)}"):
             width = max(field.size.width for field in self.query(OptionField))
-            fields = list(self._fields(TABS[index]))
+            fields = list(self._fields(self._options_of(TABS[index])))
             for field in fields:
                 field.fit(width)
             made = Vertical(*fields, id=_tab_id(index), classes="tab")
@@ -145,8 +165,8 @@ class OptionForm(Vertical):
             tab.display = tab.id == _tab_id(index)
 
     async def open_tab_of(self, field: OptionField) -> None:
-        key = field.option.key
-        await self.open_tab(next(at for at, tab in enumerate(TABS) if key in keys_of(tab)))
+        of = (at for at, tab in enumerate(TABS) if field.option in self._options_of(tab))
+        await self.open_tab(next(of))
 
     def focus_first(self) -> None:
         """Focus the first field of the open tab."""

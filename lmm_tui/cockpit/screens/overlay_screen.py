@@ -15,7 +15,6 @@ from textual.content import Content
 
 from lmm_tui.charts.ansi16 import has_few_colours
 from lmm_tui.charts.chart import Chart, Kind, Trace
-from lmm_tui.charts.palette import SERIES_COLORS, SeriesColor, shade
 from lmm_tui.charts.plot import sign_of
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import OVERLAY
@@ -28,6 +27,7 @@ from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.metrics import names
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, SeriesColor, shade
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import Axis
 from lmm_tui.runs.run_flops import flops_a_token

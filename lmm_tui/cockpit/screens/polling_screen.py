@@ -1,7 +1,7 @@
 """The base of all full screens: `look` is called at an interval while the screen is on top.
 
-A screen that is covered, by a dialog too, costs nothing. Slow work runs in threads that post
-messages back, and short answers are shown as toasts.
+A screen that is covered costs nothing; behind a dialog only its header goes on. Slow work runs in
+threads that post messages back, and short answers are shown as toasts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from textual.message import Message
 from textual.reactive import Reactive
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -55,6 +55,17 @@ class PollingScreen(Screen[None]):
         timer = self.set_interval(seconds, call, pause=self._covered)
         self._intervals.append(timer)
         return timer
+
+    def behind_dialogs(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call it while a dialog stands on this screen, which shows through."""
+
+        def look() -> None:
+            dialog = self.app.screen
+            if isinstance(dialog, ModalScreen) and self.app.screen_stack[-2] is self:
+                call()
+                dialog.refresh()
+
+        self.set_interval(seconds, look)
 
     def on_screen_resume(self) -> None:
         self._covered = False

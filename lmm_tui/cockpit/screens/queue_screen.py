@@ -28,13 +28,14 @@ from lmm_tui.cockpit.screens.queue_table import (
 )
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.table import Table, titled
-from lmm_tui.engine.run.run_dir import RunDir
+from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import version_of
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.installation import missing
+from lmm_tui.runs.fleets import has_mirrors
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class QueueScreen(ListScreen):
             "No sweeps yet.\nGive a field of the form several values, such as 1e-3, 3e-3, or a "
             "range, such as 1e-4..1e-2 log; or use `lmm-tui sweep`."
         )
+        if has_mirrors(self._runs_dir):
+            empty = tr("Sweeps are shown and steered on their own machine.\nUse lmm-tui there.")
         if message.broken and not rows:
             empty = "\n".join(map(translate_message, message.broken))
         self.query_one(Table).show(rows, empty=empty)
@@ -133,11 +136,11 @@ class QueueScreen(ListScreen):
 
     def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
         _, trial = self._under_cursor()
-        run = RunDir(self._runs_dir / trial.run) if trial is not None and trial.run else None
-        if run is None or not run.exists():
+        if trial is None or not trial.run:
             return None
         try:
-            return run.path, run.read_info(), ()
+            run = Reader(self._runs_dir / trial.run)
+            return run.run_dir.path, run.view.info, ()
         except LmmError:
             return None
 
@@ -206,10 +209,10 @@ class QueueScreen(ListScreen):
             return
 
         def resume(steering: SweepSteering) -> str:
-            run = RunDir(self._runs_dir / steering.best().run)
-            steps = 2 * run.read_status().total_steps
-            pid = resume_detached(run, steps)
-            return tr("{name} is training up to step {steps:,} (pid {pid})", name=run.name,
+            run = Reader(self._runs_dir / steering.best().run)
+            steps = 2 * run.view.status.total_steps
+            pid = resume_detached(run.run_dir, steps)
+            return tr("{name} is training up to step {steps:,} (pid {pid})", name=run.run_dir.name,
                       steps=steps, pid=pid)  # fmt: skip
 
         if self._steer("winner", resume):

@@ -40,6 +40,10 @@ class QuitDialog(ModalScreen[Departure | None]):
             yield Button(f"[b]s[/b]   {stop}", id="stop", compact=True)
             yield Button(f"[b]esc[/b] {tr('Cancel')}", id="cancel", compact=True)
             yield Static(tr("press q or ctrl+c again to detach"), classes="hint")
+            closing = tr("closing the terminal detaches, too")
+            if self._owned:
+                closing = tr("training keeps this prompt; closing the terminal detaches, too")
+            yield Static(closing, classes="hint")
 
     @on(Button.Pressed)
     def leave(self, event: Button.Pressed) -> None:

@@ -21,7 +21,7 @@ from lmm_tui.cockpit.widgets.rank_cells import cell_lines
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.cockpit.widgets.table import Table, TableColumn, TableRow, titled
-from lmm_tui.engine.run.rank_records import last_ends
+from lmm_tui.engine.run.rank_records import RankBeat, last_ends
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
@@ -40,7 +40,7 @@ COLUMNS = (
     TableColumn("step_s", mark("step time"), 9, right=True),
     TableColumn("waited", mark("waited"), 8, right=True),
     TableColumn("data", mark("data wait"), 9, right=True, rank=1),
-    TableColumn("memory", mark("memory"), 18, right=True, rank=3),
+    TableColumn("memory", mark("memory"), 22, right=True, rank=3),
     TableColumn("node", mark("node"), 12, rank=2, grows=True),
     TableColumn("own", mark("own time"), 9, right=True, rank=4),
     TableColumn("gpu", mark("GPU"), 26, rank=5, grows=True),
@@ -192,7 +192,7 @@ def _row(row: RankRow) -> TableRow:
             "own": (_time(beat.own_s), "bold $warning" if row.slow else ""),
             "waited": _time(beat.waited_s),
             "data": _time(beat.data_s),
-            "memory": (_memory(beat.memory, beat.memory_limit), "$error" if full else ""),
+            "memory": (_memory(beat), "$error" if full else ""),
             "gpu": _gpu(row),
         }
     return TableRow(str(row.rank), cells)
@@ -233,12 +233,16 @@ def _time(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 60 else duration(seconds)
 
 
-def _memory(used: int | None, limit: int | None) -> str:
-    if used is None:
+def _memory(beat: RankBeat) -> str:
+    """`GPU 21.0 GB / 80.0 GB`; RAM is that of the process."""
+    if beat.memory is None:
         return NOTHING
-    return f"{size(used)} / {size(limit)}" if limit else size(used)
+    of = {"": "", "host": "RAM "}.get(beat.memory_of, "GPU ")
+    limit = f" / {size(beat.memory_limit)}" if beat.memory_limit else ""
+    return f"{of}{size(beat.memory)}{limit}"
 
 
 if __name__ == "__main__":
-    print(_time(0.0123), _time(0.4), _memory(1 << 30, 80 << 30))
+    beat = RankBeat(0, memory=1 << 30, memory_limit=80 << 30, memory_of="cuda")
+    print(_time(0.0123), _time(0.4), _memory(beat))
     print("=== 自测通过 ===")

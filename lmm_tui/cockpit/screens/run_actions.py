@@ -1,4 +1,4 @@
-"""What changes runs in their list: rename, note and resume one; tag, archive and delete the marked.
+"""What changes runs in their list: note, tag, archive, resume and delete the marked; rename one.
 
 Where none is marked the one under the cursor is meant. Deleting and resuming ask first. The files
 are changed by `runs.manage_runs` and `runs.run_tags`.
@@ -6,7 +6,7 @@ are changed by `runs.manage_runs` and `runs.run_tags`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -49,16 +49,6 @@ class RunActions(ListScreen):
         run = self.run_under_cursor()
         return self.marked or ((run,) if run is not None else ())
 
-    def _own_run(self, action: str) -> ListedRun | None:
-        """The run under the cursor; none where its files are not to be changed."""
-        run = self.run_under_cursor()
-        return run if run is not None and self._can_change([run], action) else None
-
-    def _ended_run(self, action: str) -> ListedRun | None:
-        """The run under the cursor; where it is live, none: its folder must not be touched."""
-        run = self._own_run(action)
-        return run if run is not None and self._have_ended([run], action) else None
-
     def _can_change(self, runs: Sequence[ListedRun], action: str) -> bool:
         """Whether none is a log of another program or on another machine; else it is said."""
         if self.remote:
@@ -81,7 +71,12 @@ class RunActions(ListScreen):
         return True
 
     def action_rename(self) -> None:
-        if (run := self._ended_run("rename")) is not None:
+        runs = self.targets()
+        if len(runs) > 1:
+            said = tr("A name belongs to one run; {count} are marked", count=len(runs))
+            self.toast(said, "rename", severe=True)
+        elif self._can_change(runs, "rename") and self._have_ended(runs, "rename"):
+            (run,) = runs
             path = run.summary.path
 
             def judge(name: str) -> str:
@@ -106,17 +101,21 @@ class RunActions(ListScreen):
         self.do("rename", work, opens=path.with_name(name) if self.is_shown(path) else None)
 
     def action_note(self) -> None:
-        if run := self._own_run("note"):
-            question = tr("Note on {name}; leave empty to remove it", name=run.name)
-            dialog = AskDialog(tr("note"), question, run.note)
-            self.app.push_screen(dialog, partial(self._note, run.summary.path))
+        runs = self.targets()
+        if self._can_change(runs, "note"):
+            names = _named([run.name for run in runs])
+            question = tr("Note on {name}; leave empty to remove it", name=names)
+            dialog = AskDialog(tr("note"), question, runs[0].note if len(runs) == 1 else "")
+            paths = [run.summary.path for run in runs]
+            self.app.push_screen(dialog, partial(self._note, paths))
 
-    def _note(self, path: Path, text: str | None) -> None:
+    def _note(self, paths: Sequence[Path], text: str | None) -> None:
         if text is None:
             return
 
         def work() -> str:
-            manage_runs.note(RunDir(path), text)
+            for path in paths:
+                manage_runs.note(RunDir(path), text)
             return tr("Note saved") if text.strip() else tr("Note removed")
 
         self.do("note", work)
@@ -200,37 +199,57 @@ class RunActions(ListScreen):
             self.do("delete", partial(throw_away, runs))
 
     def action_resume(self) -> None:
-        if (run := self._ended_run("resume")) is not None:
-            path, status = run.summary.path, run.summary.status
-            complete = 0 < status.total_steps <= status.step
-            steps = 2 * status.total_steps if complete else None
-            question = tr("{name} resumes from its last intact checkpoint.", name=run.name)
-            if complete:
-                question = tr(
-                    "{said} All its steps are done; this trains as many more.", said=question
-                )
-            option = f" --steps {steps}" if steps else ""
-            command = f"lmm-tui resume {run_argument(path)}{option}"
-            choices = [
-                Choice("start", "y", mark("Resume now, in the background")),
-                Choice("copy", "c", mark("Copy the command line")),
-            ]
-            self.app.push_screen(
-                ChoiceDialog(tr("resume a run"), question, choices, code=command),
-                partial(self._resume, path, steps, command),
+        runs = self.targets()
+        if not (self._can_change(runs, "resume") and self._have_ended(runs, "resume")):
+            return
+        steps = {run.summary.path: _steps_to_come(run) for run in runs}
+        names = _named([run.name for run in runs])
+        question = (
+            tr("{name} resumes from its last intact checkpoint.", name=names)
+            if len(runs) == 1
+            else tr("{names} resume from their last intact checkpoints, all at once.", names=names)
+        )
+        if any(steps.values()):
+            question = (
+                tr("{said} All its steps are done; this trains as many more.", said=question)
+                if len(runs) == 1
+                else tr("{said} One whose steps are done trains as many more.", said=question)
             )
+        commands = "\n".join(
+            f"lmm-tui resume {run_argument(path)}" + (f" --steps {more}" if more else "")
+            for path, more in steps.items()
+        )
+        choices = [
+            Choice("start", "y", mark("Resume now, in the background")),
+            Choice("copy", "c", mark("Copy the command line")),
+        ]
+        self.app.push_screen(
+            ChoiceDialog(tr("resume a run"), question, choices, code=commands),
+            partial(self._resume, steps, commands),
+        )
 
-    def _resume(self, path: Path, steps: int | None, command: str, answer: str | None) -> None:
+    def _resume(self, steps: Mapping[Path, int | None], commands: str, answer: str | None) -> None:
         if answer == "copy":
-            self.copy(command)
+            self.copy(commands)
         elif answer == "start":
+            names = _named([path.name for path in steps])
 
             def work() -> str:
-                pid = resume_detached(RunDir(path), steps)
-                return tr("{name} is training (pid {pid})", name=path.name, pid=pid)
+                pids = [resume_detached(RunDir(path), more) for path, more in steps.items()]
+                if len(pids) == 1:
+                    return tr("{name} is training (pid {pid})", name=names, pid=pids[0])
+                return tr("{names} are training", names=names)
 
-            if self.do("resume", work, opens=path):
-                self.toast(tr("Starting {name} …", name=path.name), "resume")
+            only = next(iter(steps)) if len(steps) == 1 else None
+            if self.do("resume", work, opens=only):
+                self.toast(tr("Starting {name} …", name=names), "resume")
+
+
+def _steps_to_come(run: ListedRun) -> int | None:
+    """Where a run whose steps are done ends next; None for others."""
+    status = run.summary.status
+    complete = 0 < status.total_steps <= status.step
+    return 2 * status.total_steps if complete else None
 
 
 def throw_away(runs: Sequence[RunDir]) -> str:
@@ -269,5 +288,5 @@ if __name__ == "__main__":
     screen = RunActions()
     screen.do = lambda title, work, **_: bool(print(title, work()))  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        screen._note(Path(folder), "good")
+        screen._note([Path(folder)], "good")
     print("=== 自测通过 ===")

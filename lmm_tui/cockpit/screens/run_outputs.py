@@ -13,6 +13,7 @@ from pathlib import Path
 from lmm_tui.cockpit.screens.dialogs import AskDialog, Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.run_actions import RunActions
 from lmm_tui.errors import LmmError
+from lmm_tui.guarded_files import free_path
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_details import RunDetails
@@ -156,7 +157,9 @@ class RunOutputs(RunActions):
                 return tr("{path}: exists already; take another name", path=path)
             return ""
 
-        dialog = AskDialog(tr("export"), tr("Where to write it"), _free(output.name), judge)
+        dialog = AskDialog(
+            tr("export"), tr("Where to write it"), str(free_path(Path(output.name))), judge
+        )
         self.app.push_screen(dialog, partial(self._write, runs, output))
 
     def _write(self, runs: Sequence[ListedRun], output: _Output, name: str | None) -> None:
@@ -177,15 +180,6 @@ def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _free(name: str) -> str:
-    """The name, numbered where the file is there already."""
-    path, count = Path(name), 1
-    while path.exists():
-        count += 1
-        path = Path(name).with_stem(f"{Path(name).stem}-{count}")
-    return str(path)
-
-
 if __name__ == "__main__":
-    print(_words("name, lr  best"), _free("pyproject.toml"), [*_OUTPUTS])
+    print(_words("name, lr  best"), [*_OUTPUTS])
     print("=== 自测通过 ===")

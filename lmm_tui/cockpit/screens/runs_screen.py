@@ -30,7 +30,7 @@ from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.runs.remote.fleets import fleet_of
+from lmm_tui.runs.fleets import fleet_of
 from lmm_tui.runs.run_columns import DIFFERING, LARGEST_FIRST, RunColumns
 from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_filter import filtered, without_archived

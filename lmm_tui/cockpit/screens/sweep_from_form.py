@@ -15,12 +15,13 @@ from textual.message import Message
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
+from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.command_line import command_line
-from lmm_tui.sweeps.axes import Axis, SweepError, grid_size, written
+from lmm_tui.sweeps.axes import Axis, SweepError, space_size, written
 from lmm_tui.sweeps.sweep_plan import PRUNERS, SAMPLERS, SweepWishes, choose
 from lmm_tui.terminal.safe_text import clean
 
@@ -39,6 +40,11 @@ class SweepBegun(Message):
 
 class SweepFromForm(SettingsFiles):
     """For the screen of the form."""
+
+    def action_mark(self) -> None:
+        """Mark the selected choice of the focused field as one of several to train."""
+        if isinstance(self.focused, ChoiceRow):
+            self.focused.toggle_mark()
 
     def ask_sweep(self, axes: tuple[Axis, ...]) -> None:
         """Ask how the space is swept, then begin."""
@@ -110,7 +116,7 @@ def sweep_promise(axes: Sequence[Axis]) -> str:
     keys = listed([axis.key.rpartition(".")[2] for axis in axes])
     if any(axis.is_range for axis in axes):
         return tr("a sweep over {keys}", keys=keys)
-    return tr("a sweep of {count} runs over {keys}", count=grid_size(axes), keys=keys)
+    return tr("a sweep of {count} runs over {keys}", count=int(space_size(axes)), keys=keys)
 
 
 def form_command(config: RunConfig, axes: Sequence[Axis]) -> str:

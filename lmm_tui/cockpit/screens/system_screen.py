@@ -122,7 +122,7 @@ class SystemScreen(BaseScreen):
                 last = series.last_value
                 shown = "" if last is None else figure(last)
                 seen = [float(value) for value in series.values[-_REPORTED_PAST:]]
-                values.append((names.describe(name).title, shown, seen))
+                values.append((tr(names.describe(name).title), shown, seen))
         if values:
             lines.append(Content.styled(tr("as the run reported:"), QUIET))
         return [*lines, *reported_lines(values, width)]

@@ -1,6 +1,7 @@
 """A selection widget on a single line; much cheaper than a Textual `Select`.
 
-It shows as many choices as fit and scrolls so that the selected one is visible.
+It shows as many choices as fit and scrolls so that the selected one is visible. Several can be
+marked: `chosen` has them all then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from textual.widget import Widget
 from lmm_tui.terminal.safe_text import clean
 
 MORE = "…"
+MARKED = "✓"
 
 
 class ChoiceRow(Widget, can_focus=True):
@@ -44,7 +46,7 @@ class ChoiceRow(Widget, can_focus=True):
 
     @dataclass
     class Changed(Message):
-        """Another choice was selected."""
+        """Another choice was selected, or one was marked."""
 
         choice: ChoiceRow
         value: str
@@ -65,6 +67,7 @@ class ChoiceRow(Widget, can_focus=True):
         super().__init__(id=id)
         self._label = label
         self._choices: tuple[str, ...] = ()
+        self._marked: set[str] = set()
         self.set_reactive(ChoiceRow.value, value)
         self.set_choices(choices)
 
@@ -73,14 +76,34 @@ class ChoiceRow(Widget, can_focus=True):
         return self._choices
 
     @property
+    def chosen(self) -> tuple[str, ...]:
+        """The marked choices where there are two or more, else the selected one."""
+        marked = tuple(name for name in self._choices if name in self._marked)
+        return marked if len(marked) > 1 else (self.value,)
+
+    @property
     def natural_width(self) -> int:
         """Cells in which all choices are shown."""
-        return _width([(f" {clean(self._label(name))} ", name) for name in self._choices])
+        return _width([(f" {self._text(name)} ", name) for name in self._choices])
 
     def set_choices(self, choices: Sequence[str]) -> None:
         """Offer other choices; the value is kept, and added if it is not among them."""
         self._choices = tuple(dict.fromkeys([*choices, self.value]))
         self.refresh()
+
+    def toggle_mark(self) -> None:
+        """Mark the selected choice, or take its mark away."""
+        self._marked ^= {self.value}
+        self.refresh()
+        self.post_message(self.Changed(self, self.value))
+
+    def show(self, value: str) -> None:
+        """Select this choice alone."""
+        marked, self._marked = self._marked, set()
+        if marked and value == self.value:
+            self.refresh()
+            self.post_message(self.Changed(self, value))
+        self.value = value
 
     def watch_value(self, value: str) -> None:
         self.set_choices(self._choices)
@@ -108,15 +131,18 @@ class ChoiceRow(Widget, can_focus=True):
             for text, name in self._pieces()
         )
 
+    def _text(self, name: str) -> str:
+        return (MARKED if name in self._marked else "") + clean(self._label(name))
+
     def _pieces(self) -> list[tuple[str, str | None]]:
         """The texts from left to right, each with its choice (None: a gap)."""
         room = self.size.width
-        spaced = [(f" {clean(self._label(name))} ", name) for name in self._choices]
+        spaced = [(f" {self._text(name)} ", name) for name in self._choices]
         if _width(spaced) <= room:
             return list(spaced)
         dense: list[tuple[str, str | None]] = []
         for name in self._choices:
-            dense += [(" ", None), (clean(self._label(name)), name)]
+            dense += [(" ", None), (self._text(name), name)]
         if _width(dense) <= room:
             return dense
         return self._scrolled(dense, room)

@@ -6,9 +6,11 @@ An `Outlook` is drawn as a table, or as four lines on a small terminal. The figu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -17,7 +19,7 @@ from textual.widgets import Static
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
-from lmm_tui.i18n.number_format import count, duration, size
+from lmm_tui.i18n.number_format import NOTHING, count, duration, size
 from lmm_tui.metrics.stages.built_in import info_of
 from lmm_tui.planning.command_line import run_name
 from lmm_tui.planning.estimate import Estimate, exact
@@ -41,6 +43,9 @@ class Outlook:
     """A summary such as `cuda:0, NVIDIA H100`."""
     memory_total: int | None
     """Bytes of memory of the device, None if unknown."""
+    model_known: bool = True
+    """Whether the estimate is of the model that is trained, not of settings that weights to start
+    from replace."""
     simulated: bool = False
     """Whether the memory was simulated; else it is a first answer."""
     seconds_a_step: float | None = None
@@ -48,7 +53,9 @@ class Outlook:
 
     @property
     def memory_share(self) -> float | None:
-        return self.estimate.memory / self.memory_total if self.memory_total else None
+        if not self.memory_total or not self.model_known:
+            return None
+        return self.estimate.memory / self.memory_total
 
     @property
     def verdict(self) -> tuple[str, str]:
@@ -83,7 +90,7 @@ class EstimatePanel(Widget):
     def render(self) -> Content:
         if self.outlook is None:
             return Content()
-        return sentences(self.outlook) if self.compact else table(self.outlook)
+        return sentences(self.outlook, self.size.width) if self.compact else table(self.outlook)
 
 
 class CommandLine(Static):
@@ -115,10 +122,15 @@ def table(outlook: Outlook) -> Content:
         (tr("data"), outlook.data),
         (tr("device"), outlook.device),
         ("", ""),
-        (tr("parameters"), parameters),
-        (tr("layers"), layers),
-        (tr("attention"), heads),
-        (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
+        *_if_known(
+            outlook,
+            [
+                (tr("parameters"), parameters),
+                (tr("layers"), layers),
+                (tr("attention"), heads),
+                (tr("vocabulary"), tr("{count} tokens", count=exact(shape.vocab_size))),
+            ],
+        ),
         ("", ""),
         (tr("per step"), _a_step(outlook)),
         (tr("total"), _in_all(outlook)),
@@ -127,7 +139,7 @@ def table(outlook: Outlook) -> Content:
         ("", ""),
         (tr("memory"), _memory(outlook)),
         ("", "METER"),
-        (tr("disk"), _checkpoints(sized)),
+        (tr("disk"), _checkpoints(outlook)),
         (tr("folder"), folder(config)),
     ]
     lines = []
@@ -137,21 +149,23 @@ def table(outlook: Outlook) -> Content:
     return Content("\n").join(lines)
 
 
-def sentences(outlook: Outlook) -> Content:
-    """The same in four lines."""
+def sentences(outlook: Outlook, width: int) -> Content:
+    """The same in four lines; what has no room is left out."""
     sized = outlook.estimate
     shape = sized.shape
     verdict, colour = outlook.verdict
     steps = [tr("{things} a step", things=_a_step(outlook))]
     if sized.total_tokens:
         steps.append(tr("{count} in all", count=exact(sized.total_tokens)))
-    if epochs := _epochs(sized):
-        steps.append(tr("epochs: {count}", count=epochs))
     if outlook.seconds_a_step:
         steps.append(_time(outlook))
+    if epochs := _epochs(sized):
+        steps.append(tr("epochs: {count}", count=epochs))
     lines = [
         Content(
-            tr(
+            _not_known()
+            if not outlook.model_known
+            else tr(
                 "{parameters} parameters in {layers} layers of width {width}, {vocabulary} tokens "
                 "in the vocabulary",
                 parameters=count(shape.parameters),
@@ -160,20 +174,36 @@ def sentences(outlook: Outlook) -> Content:
                 vocabulary=exact(shape.vocab_size),
             )
         ),
-        Content(tr(", ").join(steps)),
+        Content(_fitting(steps, tr(", "), width)),
         Content.assemble(
             f"{tr('memory')} {_memory(outlook)}",
             (tr(" ({verdict})", verdict=verdict) if verdict else "", colour),
-            f" · {tr('disk')} {_checkpoints(sized)}",
+            f" · {tr('disk')} {_checkpoints(outlook)}",
         ),
         Content(
-            clean(
-                f"{outlook.device} · {outlook.data} · {_origin(outlook.config)} · "
-                f"{folder(outlook.config)}"
+            _fitting(
+                [
+                    clean(outlook.device),
+                    clean(outlook.data),
+                    clean(_origin(outlook.config)),
+                    clean(folder(outlook.config)),
+                ],
+                " · ",
+                width,
             )
         ),
     ]
     return Content("\n").join(lines)
+
+
+def _fitting(parts: Sequence[str], between: str, width: int) -> str:
+    """As many of the parts as fit into a line; the first one always."""
+    line, *others = parts
+    for part in others:
+        if cell_len(longer := f"{line}{between}{part}") > width:
+            break
+        line = longer
+    return line
 
 
 def promise(outlook: Outlook) -> str:
@@ -205,6 +235,17 @@ def _origin(config: RunConfig) -> str:
     return tr("from scratch")
 
 
+def _not_known() -> str:
+    return tr("not known yet")
+
+
+def _if_known(outlook: Outlook, rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows on a model, without values where it is another one than the settings say."""
+    if outlook.model_known:
+        return rows
+    return [(label, _not_known() if not at else NOTHING) for at, (label, _) in enumerate(rows)]
+
+
 def _meter(outlook: Outlook) -> Content:
     share = outlook.memory_share
     if share is None:
@@ -224,6 +265,8 @@ def _origin_and_aim(config: RunConfig) -> list[str]:
 
 
 def _memory(outlook: Outlook) -> str:
+    if not outlook.model_known:
+        return NOTHING
     needed = size(outlook.estimate.memory)
     if outlook.simulated and outlook.memory_total:
         return tr("{size} of {total}, simulated", size=needed, total=size(outlook.memory_total))
@@ -246,7 +289,7 @@ def _in_all(outlook: Outlook) -> str:
     if not sized.total_tokens:
         return _length(outlook)
     tokens = tr("{count} tokens", count=exact(sized.total_tokens))
-    return tr(", ").join([tokens, _operations(sized.flops)])
+    return tr(", ").join([tokens, _operations(sized.flops)]) if outlook.model_known else tokens
 
 
 def _length(outlook: Outlook) -> str:
@@ -276,7 +319,10 @@ def _time(outlook: Outlook) -> str:
     )
 
 
-def _checkpoints(sized: Estimate) -> str:
+def _checkpoints(outlook: Outlook) -> str:
+    if not outlook.model_known:
+        return NOTHING
+    sized = outlook.estimate
     each = size(sized.checkpoint)
     if sized.checkpoints == 1:
         return tr("about {size}, 1 checkpoint", size=each)
@@ -300,5 +346,5 @@ if __name__ == "__main__":
 
     shown = estimate(RunConfig(), corpus_bytes=6_000_000)
     example = Outlook(RunConfig(), shown, "built in, 6 MB", "cpu", 16_000_000_000)
-    print(table(example), sentences(example), example.verdict, promise(example), sep="\n")
+    print(table(example), sentences(example, 78), example.verdict, promise(example), sep="\n")
     print("=== 自测通过 ===")

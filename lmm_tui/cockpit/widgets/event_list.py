@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -83,10 +84,18 @@ def event_content(event: RunEvent, width: int) -> Content:
         (_clock(event.time) + "  " if width >= _WIDE else "", "$foreground 50%"),
         (f"{_step(event.step)}  ", "$foreground 70%"),
         (f"{clean(tr(event.kind))} ", style or "$accent"),
-        (clean(translate_message(event.message)), style),
+        (_said(event), style),
         (_asker(event), "$foreground 60%"),
     )
     return line if style else line.truncate(width, ellipsis=True)
+
+
+def _said(event: RunEvent) -> str:
+    text = clean(translate_message(event.message))
+    if event.kind == "command" and event.message.startswith("probe: "):
+        # The values, by their internal names, stand in the panel of probes.
+        return ": ".join(re.split("[:：] ?", text)[:2])
+    return text
 
 
 def _asker(event: RunEvent) -> str:

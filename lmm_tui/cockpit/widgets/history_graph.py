@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.charts.sparkline import BLOCKS
@@ -62,9 +63,9 @@ def time_axis(width: int, seconds_a_cell: float) -> Content:
     begin = tr("{time} ago", time=duration(width * seconds_a_cell))
     middle = duration(width * seconds_a_cell / 2)
     end = tr("now")
-    left = fit(begin, width // 2 - len(middle) // 2) if width > 40 else begin
+    left = fit(begin, width // 2 - cell_len(middle) // 2) if width > 40 else begin
     middle = middle if width > 40 else ""
-    gap = max(width - len(left) - len(middle) - len(end), 1)
+    gap = max(width - cell_len(left) - cell_len(middle) - cell_len(end), 1)
     return Content.styled(f"{left}{middle}{' ' * gap}{end}", QUIET).truncate(width)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from textual.content import Content
 
 from lmm_tui.charts.sparkline import spark
+from lmm_tui.cockpit.widgets.card_table import card_table, numbers
 from lmm_tui.cockpit.widgets.history_graph import QUIET, graph, heat, time_axis, titled
-from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
 from lmm_tui.runs.gpu_cards import Card
 from lmm_tui.runs.machine_stats import MachineReading, TableEntry
@@ -85,9 +86,8 @@ def lines_of(
             panels += _card_panels(index, card, past, room, high, reading)
     lines = [*_rows(panels, room), *_axis(room), Content(), *_cores(reading, room)]
     if many:
-        for index, card in enumerate(reading.cards):
-            lines += _card_lines(index, card, past, room, reading)
-        lines.append(Content())
+        pids = reading.process.pids if reading.process else frozenset()
+        lines += [*card_table(reading.cards, past, pids, room.width), Content()]
     elif not reading.cards:
         none = tr("no GPU found")
         lines.append(_line("GPU", none, room.width))
@@ -173,27 +173,7 @@ def _card_panels(
     return [busy, memory]
 
 
-def _card_lines(
-    index: int, card: Card, past: Past, room: Room, reading: MachineReading
-) -> list[Content]:
-    """One of many cards, with its past in a sparkline."""
-    width = max(min((room.width - 60) // 2, 60), 8)
-    busy = np.array([_number(value) for value in past.get(f"gpu{index}", ())])
-    line = Content.assemble(
-        (fit(f"GPU {index}", 8), QUIET),
-        (f"{_percent(card.busy):>5} ", heat(card.busy)),
-        (spark(busy[-width:], width, (0, 1)).rjust(width), "$accent"),
-        (f" {_percent(card.memory_share):>5} ", heat(card.memory_share)),
-        (clean(_card_memory(card, reading)), ""),
-        "  ",
-        _sensors(card, index, past, short=True),
-        " ",
-        _held_down(card),
-    )
-    return [line.truncate(room.width, ellipsis=True)]
-
-
-def _sensors(card: Card, index: int, past: Past, *, short: bool = False) -> Content:
+def _sensors(card: Card, index: int, past: Past) -> Content:
     """Temperature, power and clock, each with a few past values, as far as they are told."""
     told = (
         ("celsius", card.celsius, "{:.0f} °C", 110.0),
@@ -205,15 +185,14 @@ def _sensors(card: Card, index: int, past: Past, *, short: bool = False) -> Cont
         if value is None:
             continue
         text = shape.format(value)
-        if top and name != "celsius" and not short:
+        if top and name != "celsius":
             text = f"{text.split()[0]}/{shape.format(top)}"
         parts.append(Content(text))
-        if not short:
-            seen = np.array([_number(one) for one in past.get(f"gpu{index} {name}", ())])
-            earlier = spark(seen[-_SENSOR:], _SENSOR, (0, top or value))
-            parts.append(Content.styled(f" {earlier}", "$accent"))
+        seen = np.array([_number(one) for one in past.get(f"gpu{index} {name}", ())])
+        earlier = spark(seen[-_SENSOR:], _SENSOR, (0, top or value))
+        parts.append(Content.styled(f" {earlier}", "$accent"))
         parts.append("  ")
-    if card.fan is not None and not short:
+    if card.fan is not None:
         parts.append(Content(tr("fan {share}", share=_percent(card.fan))))
     return Content.assemble(*parts)
 
@@ -269,7 +248,14 @@ def _transfers(reading: MachineReading, past: Past, room: Room) -> list[Content]
     return lines
 
 
-_COLUMNS = (("pid", 8), ("user", 10), ("GPU", 9), ("GPU memory", 11), ("CPU", 7), ("RAM", 9))
+_COLUMNS = (
+    ("pid", 8),
+    (mark("user"), 10),
+    ("GPU", 7),
+    (mark("GPU memory"), 12),
+    ("CPU", 7),
+    ("RAM", 9),
+)
 
 
 def _table(entries: Sequence[TableEntry], room: Room) -> list[Content]:
@@ -283,7 +269,7 @@ def _table(entries: Sequence[TableEntry], room: Room) -> list[Content]:
         cells = (
             str(one.pid),
             fit(clean(one.user), _COLUMNS[1][1] - 2).rstrip(),
-            " ".join(str(number) for number, _ in one.cards),
+            numbers([number for number, _ in one.cards]),
             size(sum(held)) if held else "",
             f"{one.cpu:.0%}",
             size(one.memory),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from rich.cells import cell_len
 from rich.highlighter import Highlighter
 from rich.text import Text
@@ -26,14 +27,15 @@ from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.assignments import toml_value
 from lmm_tui.engine.config.config_error import ConfigError
-from lmm_tui.engine.config.options import Option, lookup
+from lmm_tui.engine.config.options import Option, checked, lookup
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.validation_message import validation_message
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
-from lmm_tui.sweeps.axes import Axis, axis_of
+from lmm_tui.sweeps.axes import Axis, SweepError, axis_of, values_axis
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 from lmm_tui.toml_text import TomlError, parse_toml
 
@@ -50,7 +52,7 @@ _LEAST_HELP = 16
 LISTS = "▾"
 """Marks a field whose values can be chosen from a list."""
 
-_DEFAULTS = RunConfig()
+_DEFAULTS = RunConfig.defaults()
 
 
 class OptionField(Widget):
@@ -104,7 +106,7 @@ class OptionField(Widget):
         self.changes: dict[str, Any] = {option.key: value}
         """What the last valid text sets: its own option, mostly."""
         self.axis: Axis | None = None
-        """How a sweep varies the option, where the text is several numbers or a range."""
+        """How a sweep varies the option: several values, or a range."""
 
     @property
     def editor(self) -> ChoiceRow | Input:
@@ -113,7 +115,9 @@ class OptionField(Widget):
 
     @property
     def text(self) -> str:
-        """The text in the editor."""
+        """The text in the editor; of several marked choices all, with commas."""
+        if isinstance(self._editor, ChoiceRow):
+            return ", ".join(self._editor.chosen)
         return self._editor.value
 
     @property
@@ -226,7 +230,10 @@ class OptionField(Widget):
         self.show_text(to_text(self.option, value))
 
     def show_text(self, text: str) -> None:
-        self._editor.value = text
+        if isinstance(self._editor, ChoiceRow):
+            self._editor.show(text)
+        else:
+            self._editor.value = text
 
     def reset(self) -> None:
         """Restore the default."""
@@ -268,14 +275,28 @@ class OptionField(Widget):
         """What the text sets; a length in epochs is another option than one in steps."""
         if self.option.key == "train.steps" and (epochs := epochs_in(self.text)) is not None:
             return {self.option.key: self.option.default, "train.epochs": epochs}
-        if self.option.kind in (int, float) and plain_number(self.text) == self.text:
-            self.axis = axis_of(self.option, self.text)
-        if self.axis is not None:  # The first value stands for all in what is estimated.
-            ends = self.axis.choices or (self.axis.low, self.axis.high)
-            values = [parse(self.option, f"{end:g}" if isinstance(end, float) else str(end))
-                      for end in ends]  # fmt: skip
-            return {self.option.key: values[0]}
-        return {self.option.key: parse(self.option, self.text)}
+        self.axis = self._axis()
+        if self.axis is None:
+            return {self.option.key: parse(self.option, self.text)}
+        if not self.axis.choices:
+            parse(self.option, _plain(self.axis.high))
+            return {self.option.key: parse(self.option, _plain(self.axis.low))}
+        values = [self._value_of(choice) for choice in self.axis.choices]
+        return {self.option.key: values[0]}  # It stands for all in what is estimated.
+
+    def _value_of(self, choice: str | int | float | bool) -> Any:
+        return choice if isinstance(choice, bool) else parse(self.option, _plain(choice))
+
+    def _axis(self) -> Axis | None:
+        if not isinstance(self._editor, ChoiceRow):
+            whole = self.option.kind in (int, float) and plain_number(self.text) != self.text
+            return None if whole else axis_of(self.option, self.text)
+        chosen = self._editor.chosen
+        if len(chosen) == 1:
+            return None
+        if UNSET in chosen:
+            raise SweepError("{key}: unset cannot be swept; unmark it", key=self.option.key)
+        return values_axis(self.option, [parse(self.option, choice) for choice in chosen])
 
     def _choice_label(self, choice: str) -> str:
         if choice == UNSET and self._unset_label:
@@ -318,13 +339,25 @@ def parse(option: Option, text: str) -> Any:
     elif option.kind in (int, float):
         given = plain_number(text)
     try:
+        if option.table is not None:
+            return _of_own(option, given)
         return lookup(with_changes(_DEFAULTS, {option.key: given}), option.key)
     except ConfigError:
-        if option.allowed:
-            raise ConfigError(
-                tr("needs a {allowed}", allowed=translate_range(option.allowed))
-            ) from None
-        raise
+        if not option.allowed:
+            raise
+        allowed = translate_range(option.allowed)
+        raise ConfigError(tr("needs a {allowed}", allowed=allowed)) from None
+
+
+def _plain(number: object) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def _of_own(option: Option, given: Any) -> Any:
+    try:
+        return checked(option, given)
+    except ValidationError as error:
+        raise ConfigError(validation_message(error, None)) from None
 
 
 def _list(text: str) -> list[Any]:

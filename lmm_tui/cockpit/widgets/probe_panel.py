@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
@@ -30,6 +31,18 @@ _SHORT_NAMES = {
     "top-10 probability": mark("top-10 prob."),
     "p(correct token)": mark("p(correct)"),
 }
+_HELP = {
+    "entropy": mark("uncertainty of the next token; falls while the model learns"),
+    "top1_acc": mark("share of tokens whose first guess is right"),
+    "top5_acc": mark("share of tokens that are among the first five guesses"),
+    "confidence_gap": mark("probability of the first guess above the second"),
+    "topk_mass": mark("probability of the ten likeliest tokens together"),
+    "p_true_mean": mark("mean probability of the token that follows"),
+    "cosine_sim_intra": mark("likeness of states in one text; near 1: collapsed"),
+    "cosine_sim_inter": mark("likeness of states across texts; near 1: collapsed"),
+    "participation_ratio": mark("dimensions that the states use; a fall is a collapse"),
+}
+"""What a number means, where the panel has the focus."""
 
 
 class ProbePanel(Widget, can_focus=True):
@@ -78,14 +91,32 @@ class ProbePanel(Widget, can_focus=True):
         if self.size.height >= len(self._names):
             return Content("\n").join(self._row(name, width) for name in self._names)
         between = "\n\n" if self.size.height >= FEW_LINES else "\n"
-        return Content(between).join(self._row(name, width) for name in self._names[:_FEW])
+        shown = self._names[:_FEW]
+        if not self.has_focus:
+            return Content(between).join(self._row(name, width) for name in shown)
+        lines = [line for name in shown for line in (self._row(name, width), _help(name, width))]
+        return Content("\n").join(lines[:FEW_LINES] if self._last_help_is_in_the_frame else lines)
+
+    @property
+    def _last_help_is_in_the_frame(self) -> bool:
+        return self.size.height <= FEW_LINES < len(self._names)
+
+    def on_focus(self) -> None:
+        if self._last_help_is_in_the_frame:
+            self.border_subtitle = _help_of(self._names[_FEW - 1])
+
+    def on_blur(self) -> None:
+        self.border_subtitle = ""
 
     def _row(self, name: str, width: int) -> Content:
         series = self._store.get(name)
         title = describe(name).title
         wide = width >= _NAME + _VALUE + _CHANGE + 8
         name_width = _NAME if wide else _SHORT_NAME
-        label = fit(tr(title if wide else _SHORT_NAMES.get(title, title)), name_width)
+        label = tr(title)
+        if cell_len(label) > name_width:
+            label = tr(_SHORT_NAMES.get(title, title))
+        label = fit(label, name_width)
         if series is None or not len(series):
             return Content.assemble((label, "$foreground 80%"), (f"{'–':>{_VALUE}}", ""))
         values = series.values
@@ -98,6 +129,15 @@ class ProbePanel(Widget, can_focus=True):
             "  ",
             (spark(values, rest, fill=True) if rest > 0 else "", "$accent"),
         )
+
+
+def _help_of(name: str) -> str:
+    text = _HELP.get(name.removeprefix(PROBE))
+    return tr(text) if text else ""
+
+
+def _help(name: str, width: int) -> Content:
+    return Content.styled(f"  {fit(_help_of(name), width - 2).rstrip()}", "$foreground 60%")
 
 
 def _direction(series: Series, delta: float) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmm_tui.charts.palette import ramp
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.metrics.drawing.palette import ramp
 from lmm_tui.runs.ranks.rank_list import RankRow
 from lmm_tui.terminal.safe_text import fit
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lmm_tui.engine.run.launched_rank import whole_number
 from lmm_tui.errors import LmmError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def nodes_of(env: Mapping[str, str] = os.environ) -> Nodes:
 
     Raises NodesError for an environment that does not fit together.
     """
-    count = _whole(env, "SLURM_STEP_NUM_NODES", 1)
+    count = whole_number(env, "SLURM_STEP_NUM_NODES", 1)
     if count == 1:
         return Nodes()
     listed = env.get("SLURM_STEP_NODELIST") or env.get("SLURM_JOB_NODELIST") or ""
@@ -63,19 +64,19 @@ def nodes_of(env: Mapping[str, str] = os.environ) -> Nodes:
             count=count,
         )
     job = env.get("SLURM_JOB_ID", "0")
-    return Nodes(names, _whole(env, "SLURM_NODEID", 0), port_of(env), f"slurm-{job}")
+    return Nodes(names, whole_number(env, "SLURM_NODEID"), port_of(env), f"slurm-{job}")
 
 
 def port_of(env: Mapping[str, str] = os.environ) -> int:
     """LMM_TUI_PORT, else one by the number of the Slurm job."""
     job = env.get("SLURM_JOB_ID", "0")
-    return _whole(env, PORT, _FIRST_PORT + (int(job) if job.isdecimal() else 0) % _PORTS)
+    return whole_number(env, PORT, _FIRST_PORT + (int(job) if job.isdecimal() else 0) % _PORTS)
 
 
 def tasks_are_ranks(env: Mapping[str, str] = os.environ) -> bool:
     """Whether `srun` started more tasks than nodes: each of them is a rank, not a launcher."""
-    tasks = _whole(env, "SLURM_STEP_NUM_TASKS", 1)
-    return tasks > max(_whole(env, "SLURM_STEP_NUM_NODES", 1), 1)
+    tasks = whole_number(env, "SLURM_STEP_NUM_TASKS", 1)
+    return tasks > max(whole_number(env, "SLURM_STEP_NUM_NODES", 1), 1)
 
 
 def starts_ranks(config: RunConfig, env: Mapping[str, str] = os.environ) -> bool:
@@ -110,13 +111,6 @@ def expand_hosts(text: str) -> Iterator[str]:
             first, _, last = one.partition("-")
             for number in range(int(first), int(last or first) + 1):
                 yield f"{before}{number:0{len(first)}d}{after}"
-
-
-def _whole(env: Mapping[str, str], name: str, otherwise: int) -> int:
-    value = env.get(name) or str(otherwise)
-    if not value.isdecimal():
-        raise NodesError("{name} is {value!r}; expected a whole number", name=name, value=value)
-    return int(value)
 
 
 if __name__ == "__main__":

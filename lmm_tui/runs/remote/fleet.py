@@ -22,7 +22,7 @@ from pathlib import Path
 from lmm_tui.engine.run.run_dir import RUNS_DIR, RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message, os_reason
-from lmm_tui.runs.remote.fleets import OPEN
+from lmm_tui.runs.fleets import OPEN, RunDetail
 from lmm_tui.runs.remote.messages import (
     FromFolder,
     InfoUpdate,
@@ -74,6 +74,11 @@ class Fleet:
                 return
             time.sleep(0.05)
 
+    def detail(self, run: Path) -> RunDetail | None:
+        label, _, name = run.name.partition(":")
+        host = next((one for one in self._hosts if one.label == label), None)
+        return host.details.get(name) if host is not None else None
+
     def follow(self, run: Path) -> None:
         """Mirror a listed run whole; its commands then go to its machine. Raises RemoteError.
 
@@ -113,6 +118,7 @@ class _Host:
         self.trouble = ""
         self.skipped: frozenset[str] = frozenset()
         """Runs that are mirrored, and so written by their mirror."""
+        self.details: dict[str, RunDetail] = {}
         self.listed = threading.Event()
         self._folder = folder
         self._ended = threading.Event()
@@ -169,7 +175,10 @@ class _Host:
             case ListEnd():
                 self.trouble = ""
                 self.listed.set()
+            case RunDetail(name):
+                self.details[name] = message
             case RunGone(name):
+                self.details.pop(name, None)
                 if name not in self.skipped:
                     shutil.rmtree(self._local(name).path, ignore_errors=True)
             case RunUpdate(name, update) if name not in self.skipped:

@@ -6,6 +6,7 @@ Each end takes the other for hostile: a message is one of these dataclasses, or 
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -14,6 +15,7 @@ from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.run_records import FORMAT, RunInfo, RunStatus, record_from
 from lmm_tui.errors import LmmError
 from lmm_tui.message import with_messages
+from lmm_tui.runs.fleets import RunDetail
 
 GROWING = ("metrics.jsonl", "events.jsonl", "samples.jsonl")
 """The files that are sent as they grow."""
@@ -21,6 +23,9 @@ MOST_RUNS = 10_000
 """Of one folder."""
 _NAME = re.compile(r"[^./\0][^/\0]{0,199}")
 """A folder beside others, and nothing else."""
+_MOST_POINTS = 64
+_MOST_SETTINGS = 1000
+_LONGEST_KEY, _LONGEST_VALUE = 200, 10_000
 _LONGEST_S = 1e10
 """Above the age of every heartbeat, also of one that was never written."""
 
@@ -106,7 +111,7 @@ class ListEnd:
     listed: int
 
 
-FromFolder = Refusal | RunUpdate | RunGone | ListEnd
+FromFolder = Refusal | RunUpdate | RunDetail | RunGone | ListEnd
 FromRun = Refusal | InfoUpdate | StatusUpdate | Growth | Answer
 
 
@@ -153,6 +158,11 @@ def from_folder(line: bytes) -> FromFolder:
         raise WireError("a name that no run has")
     if found.get("gone") is True:
         return RunGone(name)
+    if "curve" in found:
+        detail = record_from(found, RunDetail)
+        if detail is None or not _is_small(detail):
+            raise WireError("details that no run has")
+        return detail
     message = from_run(line)
     if not isinstance(message, InfoUpdate | StatusUpdate):
         raise WireError("a message that is none of a folder's")
@@ -175,6 +185,25 @@ def order(line: bytes) -> RemoteCommand:
     if message is None:
         raise WireError("a message that is no command")
     return message
+
+
+def _is_small(detail: RunDetail) -> bool:
+    numbers = [detail.best, detail.best_step, *detail.curve]
+    settings = [*detail.began.items(), *detail.now.items()]
+    return (
+        len(detail.curve) <= _MOST_POINTS
+        and all(one is None or math.isfinite(one) for one in numbers)
+        and type(detail.best_step) is not float
+        and len(settings) <= 2 * _MOST_SETTINGS
+        and all(len(key) <= _LONGEST_KEY and _is_setting(value) for key, value in settings)
+    )
+
+
+def _is_setting(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return len(str(value)) <= _LONGEST_VALUE and all(
+        isinstance(item, str | int | float | bool) for item in items
+    )
 
 
 def _is_age(value: object) -> TypeGuard[float]:

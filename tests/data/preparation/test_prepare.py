@@ -188,7 +188,7 @@ def test_too_many_broken_lines_are_refused_and_the_first_is_named(source, tmp_pa
     with pytest.raises(DataError) as refusal:
         ready(source, tmp_path / "cache")
     assert str(refusal.value) == (
-        f'{source}:5: no key "text"; 2 of 120 lines are broken, more than 1%: '
+        f'{source}:5: no "text"; found "conversations"; 2 of 120 lines are broken, more than 1%: '
         "mend them or take them out"
     )
     assert entries(tmp_path / "cache") == []

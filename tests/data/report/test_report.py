@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from lmm_tui.cli.commands.data import command
 from lmm_tui.data.builtin.tasks import test_set as questions_of_kind
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.report.near_duplicates import SIMILAR, NearDuplicates, grams, words
+from lmm_tui.data.report.near_duplicates import SIMILAR, NearDuplicates
 from lmm_tui.data.report.overlap import Overlap
 from lmm_tui.data.report.report import report
 from lmm_tui.data.report.scripts import Scripts
@@ -27,7 +27,7 @@ def text(rng: random.Random, size: int = 120) -> list[str]:
 
 
 def jaccard(one: list[str], other: list[str]) -> float:
-    a, b = ({*grams(words(" ".join(it)), 5)} for it in (one, other))
+    a, b = ({tuple(it[at : at + 5]) for at in range(len(it) - 4)} for it in (one, other))
     return len(a & b) / len(a | b)
 
 
@@ -46,6 +46,25 @@ def test_near_duplicates_are_those_of_the_exact_similarity() -> None:
         if abs(exact - SIMILAR) > 0.15:  # Estimated from 64 hashes: about 0.05 to each side.
             wrong += is_found != (exact > SIMILAR)
     assert not wrong
+
+
+def test_near_duplicates_of_a_set_are_those_of_all_exact_similarities() -> None:
+    rng, found = random.Random(5), NearDuplicates()
+    texts = [text(rng, rng.randint(20, 200)) for _ in range(40)]
+    for _ in range(80):
+        other = rng.choice(texts)[:]
+        for _ in range(rng.choice([0, 1, 2, 9])):
+            other[rng.randrange(len(other))] = rng.choice(WORDS)
+        texts.append(other)
+    rng.shuffle(texts)
+    judged = 0
+    for number, one in enumerate(texts):
+        nearest = max((jaccard(one, other) for other in texts[:number]), default=0.0)
+        is_near = found.add(" ".join(one)) is not None
+        if abs(nearest - SIMILAR) > 0.15:
+            judged += 1
+            assert is_near == (nearest > SIMILAR), nearest
+    assert judged > 80
 
 
 def test_texts_that_have_nothing_in_common_are_none() -> None:

@@ -8,7 +8,6 @@ import lzma
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import zstandard
 from containers import COMPRESS, Rows, every, lines, textual
 
 from lmm_tui.data.chat.conversations import read_conversations
-from lmm_tui.data.chat.preferences import read_pairs
 from lmm_tui.data.chat.prompts import read_prompts
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import prepare
@@ -42,8 +40,6 @@ CHATS: Rows = [
     }
     for n in range(9)
 ]
-PAIRS: Rows = [{"prompt": f"{n}?", "chosen": f"{n + 1}", "rejected": "no"} for n in range(9)]
-PROMPTS: Rows = [{"prompt": f"What is {n}?", "answer": f"{n}"} for n in range(9)]
 
 
 def documents(source: str | Source) -> list[str]:
@@ -53,21 +49,6 @@ def documents(source: str | Source) -> list[str]:
 def test_the_same_rows_give_the_same_documents_in_every_container(tmp_path: Path) -> None:
     for name, path in every(tmp_path, TEXTS).items():
         assert documents(str(path)) == [row["text"] for row in TEXTS], name
-
-
-@pytest.mark.parametrize(
-    ("rows", "read"),
-    [(CHATS, read_conversations), (PAIRS, read_pairs), (PROMPTS, read_prompts)],
-    ids=["chats", "pairs", "prompts"],
-)
-def test_the_same_rows_mean_the_same_in_every_container(
-    tmp_path: Path, rows: Rows, read: Callable[..., Any]
-) -> None:
-    found = {
-        name: list(read(str(path), val_fraction=0)) for name, path in every(tmp_path, rows).items()
-    }
-    assert len(found[".jsonl"]) == 9
-    assert all(one == found[".jsonl"] for one in found.values())
 
 
 def test_the_same_rows_give_the_same_tokens(tmp_path: Path) -> None:
@@ -302,7 +283,7 @@ def test_a_name_that_is_nowhere_is_one_sentence_when_offline(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
     )  # fmt: skip
-    said = "DataError data.source: 'nobody/nothing' is no file or folder here and not in the"
+    said = "HubUnreachableError data.source: 'nobody/nothing' is no file or folder here and not"
     assert done.stdout.startswith(said) and "the Hub cannot be reached" in done.stdout
 
 
@@ -331,7 +312,7 @@ def test_rows_of_csv_are_told_by_their_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a.csv:\\d: not UTF-8 text"):
         documents(str(path))
     path.write_text('text\n"open\n', encoding="utf-8")
-    with pytest.raises(DataError, match="a.csv:\\d: not CSV"):
+    with pytest.raises(DataError, match="a.csv:2: the row that starts here is not CSV"):
         documents(str(path))
 
 
@@ -343,3 +324,30 @@ def test_what_parquet_adds_to_structs_is_not_there(tmp_path: Path) -> None:
     json_path.write_text(json.dumps({"messages": turns}))
     one, other = (list(read_conversations(str(p), val_fraction=0)) for p in (path, json_path))
     assert one == other
+
+
+def test_a_column_that_json_rows_lack_is_told_with_those_that_they_have(tmp_path: Path) -> None:
+    path = textual(tmp_path, [{"body2": "a", "n": 1}], ".jsonl", "")
+    for source, told in {
+        str(path): 'no "text"; found "body2", "n"; name the column, such as --set',
+        f"{path}#body": 'no column "body", which data.columns.text names; found "body2", "n"',
+    }.items():
+        text, skipped = open_text(source, 1.0), Skipped()
+        assert not list(text.documents(skipped)) and skipped.first[0].why.startswith(told)
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"data": list(TEXTS)}, indent=1))
+    with pytest.raises(DataError, match="one.json: is one JSON object over several lines"):
+        documents(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_rows_before_damage_are_counted(tmp_path: Path, suffix: str) -> None:
+    rows = [{"text": os.urandom(99).hex()} for _ in range(2000)]
+    packed = bytearray(COMPRESS[suffix](lines(rows)))
+    packed[len(packed) // 2] ^= 0xFF
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="the compressed stream is damaged") as refusal:
+        documents(str(path))
+    row = int(str(refusal.value).split(":")[1])
+    assert 1000 - 2 * (1 << 16) // 200 < row < 2000  # gzip may see it only at its checksum.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.text import json_rows
 from lmm_tui.data.text.dataset import from_files
 from lmm_tui.data.text.json_rows import JsonError, Skipped, json_array, json_lines, starts_array
 
@@ -159,3 +160,47 @@ def test_a_file_that_changes_between_passes_is_refused(tmp_path):
     path.write_text('{"good": 1}\n{"good": 2}\n', encoding="utf-8")
     with pytest.raises(DataError, match="changed while it was read"):
         list(found)
+
+
+def elements(raw: bytes) -> tuple[list[object], list[tuple[int, str]], str]:
+    """What an array gives: rows, the lines and reasons of bad ones, and why it ends."""
+    skipped, found, why = Skipped(), [], ""
+    try:
+        for row in json_array(BufferedReader(BytesIO(raw)), 0, lambda it: it, skipped):
+            found.append(row)
+    except JsonError as error:
+        why = f"{error.line}"
+    return found, [(bad.line, bad.why) for bad in skipped.first], why
+
+
+@pytest.mark.parametrize("more", [1, 7, 1 << 20])
+def test_a_long_array_is_read_by_element_as_a_short_one_is_at_once(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    rows = [{"text": 'a "]" \\ 中文\n[{', "n": [1, {"x": None}]}, 3, {"text": "b"}, 12, [], {}]
+    long = {"text": "x" * 300}
+    whole = [
+        json.dumps(rows, indent=indent, ensure_ascii=ascii).encode() for indent in (None, 2)
+        for ascii in (True, False)
+    ]  # fmt: skip
+    cases = [
+        *whole, b"\xef\xbb\xbf" + whole[3], b" [ ] \n", b"[]", json.dumps([long] * 3).encode(),
+        whole[2][:-9], whole[2] + b"\n x", b"[1,]", b'[{"a": 1} {"a": 2}]', b"[1", b'["\xff\n"]',
+        b"[\n1,\n2,\n tru]",
+    ]  # fmt: skip
+    at_once = [elements(raw) for raw in cases]
+    monkeypatch.setattr(json_rows, "WHOLE_ARRAY", 3)
+    monkeypatch.setattr(json_rows, "_MORE", more)
+    for raw, (found, bad, why) in zip(cases, at_once, strict=True):
+        rows_, bad_, why_ = elements(raw)
+        assert why_ == why, raw
+        if not why:
+            assert (rows_, bad_) == (found, bad), raw
+
+
+def test_what_a_long_array_gives_before_it_breaks_has_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_rows, "WHOLE_ARRAY", 3)
+    found, _, line = elements(b'[{"n": 1},\n{"n": 2},\n{"n": oh}]')
+    assert found == [{"n": 1}, {"n": 2}] and line == "3"

@@ -125,7 +125,7 @@ def test_good_jsonl_lines_are_read_and_bad_ones_reported_by_line(tmp_path):
     reasons = [text.locate(bad) for bad in skipped.first]
     assert reasons[0].startswith(f"{path}:3: not JSON (")
     assert reasons[1:5] == [
-        f'{path}:4: no key "text"',
+        f'{path}:4: no "text"; found "txt"',
         f'{path}:5: "text" is not a string',
         f"{path}:6: not a JSON object",
         f"{path}:7: not UTF-8 (byte 13 of the line)",

@@ -11,7 +11,7 @@ import gguf
 import pytest
 import tokenizers
 import torch
-from architectures import model_folder
+from architectures import AS_GGUF, model_folder
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
@@ -110,46 +110,32 @@ def by_llama_cpp(
     return ids, top
 
 
-FOREIGN: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "mistral": {"sliding_window": None},
-    "qwen2": {},
-    "qwen3_moe": {"norm_topk_prob": True},
-    "gemma2": {"sliding_window": 32},
-    "gemma3_text": {"sliding_window": 32, "num_hidden_layers": 6, "layer_types": None},
-    "phi3": {},
-    "gpt2": {},
-}
+NOT_READ_BY_TRANSFORMERS = {"olmo2"}
 UNREAD = {
     "qwen3_moe": ("moe_intermediate_size", "norm_topk_prob"),
     "gemma2": ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
     "gemma3_text": ("query_pre_attn_scalar",),
     "gpt2": ("n_positions",),
+    "qwen3": ("head_dim",),
 }
 """What transformers' loader takes from its defaults, not from a file."""
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", AS_GGUF)
 def test_a_foreign_model_is_the_same_there(tmp_path: Path, name: str) -> None:
     """By transformers' loader to 1e-4 of the largest logit, and by llama.cpp, which keeps keys and
     values in fp16."""
     WORDS.save(tmp_path / "m")
-    changes = {"vocab_size": WORDS.vocab_size, **FOREIGN[name]}
+    changes = {"vocab_size": WORDS.vocab_size, **AS_GGUF[name]}
     theirs = model_folder(name, tmp_path / "m", **changes)
     convert(tmp_path / "m", tmp_path / "m.gguf", quantisation="f32")
     prompts = [WORDS.encode(text)[:30] for text in STORIES[:6]]
     with torch.no_grad():
         logits = [theirs(torch.tensor([each])).logits[0, -1] for each in prompts]
-    back = AutoModelForCausalLM.from_pretrained(
-        tmp_path,
-        gguf_file="m.gguf",
-        dtype=torch.float32,
-        **{key: getattr(theirs.config, key) for key in UNREAD.get(name, ())},
-    ).eval()
-    with torch.no_grad():
-        for each, wanted in zip(prompts, logits, strict=True):
-            found = back(torch.tensor([each])).logits[0, -1]
-            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    if name not in NOT_READ_BY_TRANSFORMERS:
+        _transformers_reads(tmp_path, name, theirs, prompts, logits)
+    elif importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("nothing here reads the file")
     if importlib.util.find_spec("xllamacpp") is None:
         return
     _, top = by_llama_cpp(tmp_path / "m.gguf", [], prompts)
@@ -158,6 +144,21 @@ def test_a_foreign_model_is_the_same_there(tmp_path: Path, name: str) -> None:
         log_p = wanted.log_softmax(-1)
         for token, found in likeliest:
             assert found == pytest.approx(log_p[token].item(), abs=0.03)
+
+
+def _transformers_reads(
+    folder: Path, name: str, theirs: Any, prompts: list[list[int]], logits: list[torch.Tensor]
+) -> None:
+    back = AutoModelForCausalLM.from_pretrained(
+        folder,
+        gguf_file="m.gguf",
+        dtype=torch.float32,
+        **{key: getattr(theirs.config, key) for key in UNREAD.get(name, ())},
+    ).eval()
+    with torch.no_grad():
+        for each, wanted in zip(prompts, logits, strict=True):
+            found = back(torch.tensor([each])).logits[0, -1]
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_llama_cpp_gives_the_same_ids_and_likelihoods(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """What reading weights changed or left out is said wherever they are read."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeConfig, lines, of_stage, silent, train
+from architectures import model_folder
+from small_runs import MakeConfig, lines, of_stage, run, silent, train
 
+from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.weights import Weights, read_weights
@@ -15,6 +19,7 @@ from lmm_tui.engine.evaluation.open_model import notes, open_model
 from lmm_tui.engine.evaluation.report import outcome_table
 from lmm_tui.engine.stages.base import load_stage
 
+WORDS = Tokenizer.train([story(0, index) for index in range(40)], 400)
 RENAMED = "tensors renamed, the first: _orig_mod.module.model.embed_tokens.weight is model.embed"
 SAID = (RENAMED, "effect, computed anew: freqs_cos", "weights are bfloat16, read as", "eps")
 
@@ -61,3 +66,36 @@ def test_numbers_that_are_no_floats_are_refused(wrapped: Path) -> None:
     torch.save(table | {name: table[name].to(torch.int8)}, wrapped)
     with pytest.raises(WeightsError, match="holds int8 tensors"):
         read_weights(wrapped)
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused_with_numbers(
+    small: MakeConfig, chats: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "llama"
+    model_folder("llama", folder, vocab_size=WORDS.vocab_size)
+    WORDS.save(folder)
+    other = Tokenizer.train(["wholly other words, of which none is a story 一二三四五"] * 20, 350)
+    other.save(tmp_path / "other")
+    changes = {"start_from": str(folder), "train__steps": 1}
+    host = run(of_stage(small, chats, "sft", data__tokenizer=str(tmp_path / "other"), **changes))
+    said = r"other: \d\d of its \d+ ids are other tokens than those that .*llama was trained with"
+    assert re.search(said, host.error)
+
+
+def test_added_tokens_without_a_row_are_left_out_and_said(
+    small: MakeConfig, chats: str, tmp_path: Path
+) -> None:
+    """Gemma 3's text models have one token more than rows."""
+    folder = tmp_path / "llama"
+    model_folder("llama", folder, vocab_size=WORDS.vocab_size)
+    WORDS.save(folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    added = {**content["added_tokens"][0], "id": WORDS.vocab_size, "content": "<image>"}
+    content["added_tokens"].append(added)
+    file.write_text(json.dumps(content))
+    assert Tokenizer.load(file).vocab_size == WORDS.vocab_size + 1
+    made = train(of_stage(small, chats, "sft", start_from=str(folder), train__steps=1)).run_dir
+    assert Tokenizer.load(made.path).serialised == WORDS.serialised
+    events = (made.path / "events.jsonl").read_text()
+    assert "1 added tokens have no row in the model, and are left out: <image>" in events

@@ -22,6 +22,11 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_unchecked_defaults_are_those_that_were_checked() -> None:
+    assert RunConfig.defaults() == RunConfig()
+    assert RunConfig.defaults().model_dump() == RunConfig().model_dump()
+
+
 def test_assignments_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
     file = write(tmp_path, "[train]\nsteps = 7\nseed = 3\n")
     config = resolve(file, {"train.steps": 9}, base={"train": {"seed": 1, "batch_size": 2}})

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lmm_tui.engine import device
 from lmm_tui.engine.config.model_shape import ModelShape
-from lmm_tui.engine.generation.generate import GenerateError, draw, generate, token_losses
+from lmm_tui.engine.generation.draw import draw
+from lmm_tui.engine.generation.generate import GenerateError, generate, token_losses
 from lmm_tui.engine.model.decoder import Decoder
 
 
@@ -91,16 +92,17 @@ def test_only_the_nucleus_is_ever_drawn(p: list[float], top_p: float, uniform: l
     logits = mass.log().float()  # In which what nearly ties does tie.
     more_likely = (mass * (logits > logits.unsqueeze(1))).sum(1)
     nucleus = set((more_likely < top_p + 1e-6).nonzero().flatten().tolist())
-    drawn = draw(logits.expand(20, -1), 1.0, top_p, torch.tensor(uniform))
+    drawn, log_p = draw(logits.expand(20, -1), 1.0, top_p, torch.tensor(uniform))
     assert set(drawn.tolist()) <= nucleus
+    torch.testing.assert_close(log_p, logits.log_softmax(-1)[drawn])
 
 
 def test_a_row_is_drawn_as_it_is_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(9, 50, generator=generator)
     uniform = torch.rand(9, generator=generator)
-    together = draw(logits, 0.7, 0.8, uniform)
-    alone = [draw(row, 0.7, 0.8, number) for row, number in zip(logits, uniform, strict=True)]
+    together, _ = draw(logits, 0.7, 0.8, uniform)
+    alone = [draw(row, 0.7, 0.8, number)[0] for row, number in zip(logits, uniform, strict=True)]
     assert together.tolist() == [int(token) for token in alone]
 
 
@@ -121,7 +123,8 @@ def test_temperature_flattens_what_is_drawn() -> None:
 
     def share(temperature: float) -> float:
         uniform = torch.rand(1000, generator=generator)
-        return draw(logits.expand(1000, -1), temperature, 1.0, uniform).float().mean().item()
+        drawn, _ = draw(logits.expand(1000, -1), temperature, 1.0, uniform)
+        return drawn.float().mean().item()
 
     assert share(1e-6) == 1.0
     for temperature in (0.5, 5.0):

@@ -1,15 +1,21 @@
 """Many answers at once: each as if it were alone, reproducible, and without a trace."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmm_tui.engine import device
 from lmm_tui.engine.config.model_shape import ModelShape
-from lmm_tui.engine.generation import rollout as rollouts
+from lmm_tui.engine.generation import draw, turns
 from lmm_tui.engine.generation.generate import GenerateError, generate
 from lmm_tui.engine.generation.rollout import Rollouts, rollout
 from lmm_tui.engine.model.decoder import Decoder
@@ -43,17 +49,17 @@ def answers(model: Decoder, prompts: list[list[int]], **changes: object) -> Roll
 @given(
     prompts=st.lists(st.lists(st.integers(0, 63), min_size=1, max_size=12), min_size=1, max_size=5),
     stop_ids=st.sets(st.integers(0, 63), max_size=12),
+    samples=st.integers(1, 3),
 )
 @settings(deadline=None, max_examples=25)
 def test_greedy_answers_are_those_of_generate_one_by_one(
-    model: Decoder, prompts: list[list[int]], stop_ids: set[int]
+    model: Decoder, prompts: list[list[int]], stop_ids: set[int], samples: int
 ) -> None:
-    together = answers(model, prompts, stop_ids=stop_ids)
-    for prompt, ids, ended in zip(prompts, together.ids, together.ended, strict=True):
-        alone = generate(
-            model, prompt, max_tokens=12, temperature=0, top_p=1, seed=0, stop_ids=stop_ids
-        )
-        assert ids[: len(ids) - ended] == list(alone)
+    together = answers(model, prompts, stop_ids=stop_ids, samples=samples)
+    greedy = {"max_tokens": 12, "temperature": 0, "top_p": 1, "seed": 0, "stop_ids": stop_ids}
+    alone = [list(generate(model, prompt, **greedy)) for prompt in prompts]  # type: ignore[arg-type]
+    for row, (ids, ended) in enumerate(zip(together.ids, together.ended, strict=True)):
+        assert ids[: len(ids) - ended] == alone[row // samples]
         assert ended == (ids[-1] in stop_ids)
         assert ended or len(ids) == 12
 
@@ -79,13 +85,98 @@ def test_answers_do_not_depend_on_how_often_ends_are_looked_for(
         looked.append(len(tensor))
         return real(tensor)
 
-    monkeypatch.setattr(rollouts, "is_asynchronous", lambda device: True)
+    monkeypatch.setattr(turns, "is_asynchronous", lambda device: True)
     monkeypatch.setattr(torch.Tensor, "nonzero", nonzero)
     seldom = answers(model, PROMPTS, **options)
-    assert looked == [20]
+    assert looked[0] == 20 and len(looked) <= 2  # The second finds rows that make up a half.
     assert (seldom.ids, seldom.ended) == (every_turn.ids, every_turn.ended)
     for one, other in zip(seldom.log_probs, every_turn.log_probs, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def traced(turn: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """Repeats operations on the same memory, without Python, as a CUDA graph does."""
+    graphs: list[Callable[[], object]] = []
+
+    def repeat() -> None:
+        if graphs:
+            graphs[0]()
+        else:
+            graphs.append(make_fx(partial(turn))())  # Which runs it.
+
+    return repeat
+
+
+@pytest.fixture
+def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Generation as on CUDA; how many rows were drawn by Python: at first, then in recordings."""
+    rows: list[int] = []
+
+    def drawn(logits: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        rows.append(len(logits))
+        return draw.draw(logits, *rest)
+
+    monkeypatch.setattr(turns, "is_asynchronous", lambda device: True)
+    monkeypatch.setattr(turns, "repeatable", traced)
+    monkeypatch.setattr(turns, "draw", drawn)
+    monkeypatch.setattr(draw, "sort_rows", lambda rows: rows.sort().values)  # On a CPU numpy's.
+    return rows
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_turn_that_is_recorded_and_repeated_writes_the_same(
+    model: Decoder, request: pytest.FixtureRequest, samples: int
+) -> None:
+    options = {"samples": samples, "temperature": 1.0, "top_p": 0.9, "max_tokens": 32}
+    stop_ids = range(0, 64, 8)
+    expected = answers(model, PROMPTS, **options, stop_ids=stop_ids)
+    rows = request.getfixturevalue("like_a_gpu")
+    found = answers(model, PROMPTS, **options, stop_ids=stop_ids)
+    assert (found.ids, found.ended) == (expected.ids, expected.ended)
+    for one, other in zip(found.log_probs, expected.log_probs, strict=True):
+        torch.testing.assert_close(one, other)
+    # Rows that ended were dropped; each number of rows is recorded anew, so there are few of them.
+    first, *recorded = rows
+    assert first == recorded[0] and (len(recorded) > 1 or samples == 1)
+    assert all(
+        after.bit_count() == 1 and after <= before / 2 for before, after in pairwise(recorded)
+    )
+
+
+def test_a_text_longer_than_the_context_is_the_same_when_turns_are_repeated(
+    model: Decoder, request: pytest.FixtureRequest
+) -> None:
+    options = {"max_tokens": 100, "temperature": 0, "top_p": 1, "seed": 0}
+    expected = list(generate(model, [1, 2, 3], **options))  # type: ignore[arg-type]
+    assert request.getfixturevalue("like_a_gpu") == []
+    assert list(generate(model, [1, 2, 3], **options)) == expected  # type: ignore[arg-type]
+
+
+class Casts(TorchDispatchMode):
+    """Counts the layers' matrices that are cast."""
+
+    def __init__(self, model: Decoder) -> None:
+        super().__init__()
+        self.count = 0
+        layers = model.model.layers.parameters()
+        self._matrices = {parameter.data_ptr() for parameter in layers if parameter.ndim == 2}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].data_ptr() in self._matrices
+        return func(*args, **(kwargs or {}))
+
+
+def test_in_bf16_weights_are_cast_once_for_all_turns(model: Decoder) -> None:
+    matrices = sum(parameter.ndim == 2 for parameter in model.model.layers.parameters())
+    with device.simulated("cuda"), torch.autocast("cpu", torch.bfloat16), Casts(model) as casts:
+        many = answers(model, PROMPTS, max_tokens=9, samples=2)
+        assert casts.count == matrices
+        alone = generate(model, PROMPTS[0], max_tokens=9, temperature=0, top_p=1, seed=0)
+        assert list(alone) == many.ids[0]
+        assert casts.count == 2 * matrices
+        model.backbone(torch.tensor([PROMPTS[0]]))
+        assert casts.count == 3 * matrices  # In training weights change from pass to pass.
 
 
 def test_log_probs_are_those_of_the_whole_forward_pass(model: Decoder) -> None:

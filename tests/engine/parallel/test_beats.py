@@ -10,7 +10,7 @@ from forked import Forked
 from processes import until
 from repository import ROOT
 
-from lmm_tui.engine.parallel.beats import Beats
+from lmm_tui.engine.parallel.beats import Beats, RankMemory
 from lmm_tui.engine.parallel.rank_numbers import rank_numbers
 from lmm_tui.engine.parallel.rank_store import STORE, MemoryStore, RankStore
 from lmm_tui.engine.run.rank_records import RankBeat, RankTable, read_ranks, write_ranks
@@ -33,7 +33,11 @@ def test_a_step_is_measured_by_its_phases() -> None:
     assert beat.waited_s is not None and beat.waited_s >= 0.04 and beat.data_s >= 0.02
     # Neither what it waits for others nor the checkpoint is its own time.
     assert 0.05 <= beat.own_s <= beat.step_s - 0.09
-    assert beat.memory and beat.memory_limit and beat.phase == "checkpoint"
+    assert 0 < (beat.memory or 0) < (beat.memory_limit or 0) and beat.memory_of == "host"
+    assert beat.phase == "checkpoint"
+    beats.memory = lambda: RankMemory(3, 4, "cuda")
+    beat = beats.beat()
+    assert (beat.memory, beat.memory_limit, beat.memory_of) == (3, 4, "cuda")
 
 
 def test_silence_is_measured_by_the_clock_of_who_looks() -> None:

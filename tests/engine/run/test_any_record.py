@@ -67,7 +67,7 @@ def test_a_run_is_read_or_refused(run: RunDir, info: bytes, status: bytes) -> No
     runs_table([listed.summary for listed in RunList(run.path.parent).read()])
     try:
         Reader(run.path).poll()
-        found = RunSummary.of(run)
+        found = RunSummary.of(Reader(run.path))
         assert status_sheet(found) and json.dumps(status_record(found))
     except RunDirError as refused:
         assert str(run.path) in str(refused)

@@ -41,7 +41,7 @@ def test_a_run_of_an_earlier_version_is_read_whole(old: Path) -> None:
     kinds = [event.kind for event in run.events]
     assert kinds[0] == "start" and kinds[-1] == "end" and "checkpoint" in kinds
     assert {sample.kind for sample in run.samples} == {"sample", "token_losses"}
-    assert status_record(RunSummary.of(RunDir(old)))["val_loss"] == run["val/loss"].last_value
+    assert status_record(RunSummary.of(Reader(old)))["val_loss"] == run["val/loss"].last_value
 
 
 def test_a_run_of_an_earlier_version_is_resumed(old: Path, tmp_path: Path) -> None:

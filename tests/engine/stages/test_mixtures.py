@@ -13,9 +13,11 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.stages.dpo import DpoStage
 from lmm_tui.engine.stages.pretrain import PretrainStage
 from lmm_tui.engine.stages.sft import SftStage
+from lmm_tui.engine.stages.shares import share
 from lmm_tui.planning.command_line import command_line
 
 
@@ -68,6 +70,26 @@ def test_sources_have_their_shares_and_runs_dry_is_said(texts: Path) -> None:
     dry = [one for one in long.warnings if "data.sources: b runs dry after step" in one]
     assert len(dry) == 1 and "(0.2 epochs of it); the others share its part" in dry[0]
     assert "b" not in letters(long, 90)[-40:]
+
+
+def test_what_a_step_reads_follows_from_seed_and_step_on_any_number_of_ranks(texts: Path) -> None:
+    sources = [{"path": "a.jsonl", "weight": 3}, {"path": "b.jsonl", "epochs": 0.5}]
+
+    def made(seed: int) -> PretrainStage:
+        settings = config(texts, sources, **{"train.seed": seed, "train.grad_accum": 2})
+        return PretrainStage(settings, torch.device("cpu"), silent)
+
+    def rows(batches: list[MicroBatch]) -> list[list[int]]:
+        return [row for batch in batches for row in batch.ids_BxT.tolist()]
+
+    stage, later = made(0), made(0)
+    in_order = [rows(stage.micro_batches(step)) for step in range(6)]
+    for step in (5, 0, 3):
+        assert rows(later.micro_batches(step)) == in_order[step]
+        for size in (2, 4):
+            shares = [share(later.micro_batches(step), rank, size) for rank in range(size)]
+            assert [row for one in shares for row in rows(one)] == in_order[step]
+    assert rows(made(1).micro_batches(0)) != in_order[0]
 
 
 def test_a_run_of_a_mixture_resumes_bit_exact_and_shows_each_source(texts: Path) -> None:

@@ -10,6 +10,7 @@ from small_runs import MakeConfig, curve, lines, of_stage, run, silent
 from torch import Tensor
 
 from lmm_tui.engine.generation import rollout
+from lmm_tui.engine.generation.turns import Turns
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import Losses, MicroBatch, Stage, load_stage
@@ -111,7 +112,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets a stage learn from so many units at a time at most, and generate so many answers."""
 
     def arrange(stage: type[Stage], units: int, answers: int = 1000) -> None:
-        real_loss, real_generate = stage.loss, rollout._generate_part
+        real_loss = stage.loss
 
         def loss(self: Stage, model: Decoder, batch: MicroBatch) -> Losses:
             if torch.is_grad_enabled() and batch.units > units:
@@ -119,14 +120,14 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return real_loss(self, model, batch)
 
         def generate_part(
-            model: Decoder, prompts: Any, prompt_of_N: Tensor, *rest: Any
-        ) -> tuple[Tensor, Tensor]:
+            model: Decoder, prompts: Any, prompt_of_N: Tensor, *rest: Any, **options: Any
+        ) -> Turns:
             if len(prompt_of_N) > answers:
                 out_of_memory()
-            return real_generate(model, prompts, prompt_of_N, *rest)
+            return Turns(model, prompts, prompt_of_N, *rest, **options)
 
         monkeypatch.setattr(stage, "loss", loss)
-        monkeypatch.setattr(rollout, "_generate_part", generate_part)
+        monkeypatch.setattr(rollout, "Turns", generate_part)
 
     return arrange
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lmm_tui.data.chat.answers import pair_texts
 from lmm_tui.data.turns import Pair, Turn
-from lmm_tui.engine.stages.preference_base import pair_texts
 from lmm_tui.engine.stages.preference_loss import (
     FreeKind,
     Kind,

@@ -9,7 +9,7 @@ import torch
 from small_runs import MakeConfig, curve, of_stage, silent, train
 
 from lmm_tui.engine.device import autocast
-from lmm_tui.engine.generation import rollout as rollouts
+from lmm_tui.engine.generation import turns
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.base import load_stage
@@ -48,13 +48,13 @@ def test_the_first_ratio_of_a_round_is_1_in_low_precision(
         "def f(prompt, completion, answer):\n    return sum(completion.encode()) % 7\n"
     )
     sampled_under: list[bool] = []
-    real = rollouts._prefill
+    real = turns._prefill
 
     def watched(*args: Any) -> Any:
         sampled_under.append(torch.is_autocast_enabled("cpu"))
         return real(*args)
 
-    monkeypatch.setattr(rollouts, "_prefill", watched)
+    monkeypatch.setattr(turns, "_prefill", watched)
     config = of_stage(
         small,
         chats,

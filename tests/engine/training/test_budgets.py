@@ -6,14 +6,21 @@ import math
 from typing import Any
 
 import pytest
+from made_runs import INFO
 from small_runs import SMALLEST, curve, run
 
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.config.sections.optim_config import OptimConfig
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.schedule import lr_factor
+from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.training.time_budget import TimeBudget
+from lmm_tui.engine.training.train_job import plan_job
+from lmm_tui.toml_text import parse_toml
 
 QUIET = {
     **{f"log.{what}_every": 0 for what in ("sample", "probe", "val", "checkpoint")},
@@ -65,6 +72,29 @@ def test_a_run_of_minutes_ends_by_the_clock_with_its_last_rate_and_resumes(tmp_p
     assert "its 0.01 minutes are over" in refused.error
     longer = run(with_changes(made.config, {"train.minutes": 0.02}), made.run_dir)
     assert longer.error == "" and longer.run_dir.read_status().step > status.step
+
+
+@pytest.mark.parametrize("length", ["minutes", "epochs", "tokens"])
+def test_a_resume_without_changes_keeps_what_the_length_follows_from(
+    tmp_path: Any, length: str
+) -> None:
+    began = config(tmp_path, name="kept", **{f"train__{length}": 2})
+    run_dir = RunDir(tmp_path / "kept")
+    run_dir.create()
+    run_dir.write_config(to_toml(began))
+    run_dir.write_info(INFO)
+    job = plan_job(settings_of(run_dir), run_dir)
+    assert resolve(base=parse_toml(job.config_text)).train == began.train
+
+
+def test_every_rank_sets_the_rate_by_the_steps_that_rank_0_expects() -> None:
+    """Each has a clock of its own, but weights stay equal only where the rates are."""
+    paces = (0.5, 0.7)
+    budgets = [budget_after([9.0] + [pace] * 20) for pace in paces]
+    told = [Signals(spent_s=one.spent_s, total_steps=one.total_steps(21, 1.0)) for one in budgets]
+    assert told[0].total_steps != told[1].total_steps
+    vectors = [one.tensor(leads=at == 0) for at, one in enumerate(told)]
+    assert Signals.read(*sum(vectors).tolist()) == told[0]
 
 
 def test_steps_follow_from_tokens_and_from_computation(tmp_path: Any) -> None:

@@ -29,6 +29,17 @@ CASES: dict[str, dict[str, Any]] = {
     "distill": {},
 }
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "kto": {},
+    "reward": {},
+    **{f"dpo {loss}": {"dpo__loss": loss} for loss in ("ipo", "orpo", "simpo")},
+    **{
+        f"grpo {loss}": {"grpo__loss": loss}
+        for loss in ("dr_grpo", "dapo", "gspo", "cispo", "rloo")
+    },
+    "sft lora": {"lora__rank": 2},
+}
+
 
 @pytest.mark.parametrize("stage", CASES)
 def test_a_compiled_step_has_no_graph_break(
@@ -48,6 +59,17 @@ def test_a_compiled_step_has_no_graph_break(
     if stage != "grpo":  # A rounding there makes other samples.
         eager = curve(train(make(name="eager", train__compile=False)).run_dir)
         assert losses == pytest.approx(eager, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_variant_of_a_stage_has_a_graph_break(
+    variant: str, small: MakeConfig, chats: str, traced: None
+) -> None:
+    stage = variant.split(maxsplit=1)[0]
+    options = {"train__steps": 1, "log__val_every": 0, "log__probe_every": 0} | VARIANTS[variant]
+    make = small if stage == "pretrain" else partial(of_stage, small, chats, stage)
+    train(make(train__compile=True, **options))
+    assert counters["stats"]["unique_graphs"] and not counters["graph_break"]
 
 
 def test_rows_in_any_number_are_few_graphs(small: MakeConfig, chats: str, traced: None) -> None:

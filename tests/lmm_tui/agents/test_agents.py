@@ -186,6 +186,8 @@ async def test_no_path_leads_out_of_the_folder(tmp_path: Path, name: str) -> Non
         {"health.command": "touch /tmp/x"},
         {"health.webhook": "http://example.org"},
         {"grpo.rewards": ["os:system"]},
+        {"stage": "/tmp/x.py:Stage"},
+        {"data.template": "/etc/passwd"},
         {"data.source": "/etc/passwd"},
         {"data.tokenizer": "/etc/passwd"},
         {"start_from": "/root"},
@@ -213,7 +215,8 @@ async def test_a_sweep_has_its_bounds_and_a_queue_of_its_own(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     async with talking(tmp_path, control=True) as client:
         for vary, said in (
-            ({"data.source": "/etc/passwd,/etc/group"}, "an agent does not choose"),
+            ({"data.source": "'/etc/passwd','/etc/group'"}, "an agent does not choose"),
+            ({"grpo.rewards": "['os:system'],['os:abort']"}, "an agent does not choose"),
             ({"optim.lr": "1e-3"}, "one value"),
             ({"optim.lr": "1e-4..1e-2"}, "give --trials N"),
             ({"train.seed": ",".join(map(str, range(300)))}, "at most 200"),

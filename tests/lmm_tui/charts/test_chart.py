@@ -14,7 +14,6 @@ from rich.color import Color, ColorSystem
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from lmm_tui.charts import palette
 from lmm_tui.charts.braille import ASCII, BRAILLE, HALVES, GlyphSet, text_of
 from lmm_tui.charts.canvas import ALARM, REFERENCE, Canvas
 from lmm_tui.charts.chart import Chart, Trace
@@ -22,6 +21,7 @@ from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.plot_area import GUTTER
 from lmm_tui.charts.traces import band_ink, line_ink
 from lmm_tui.charts.viewport import Viewport
+from lmm_tui.metrics.drawing import palette
 from lmm_tui.metrics.series.run_overlay import Overlay
 from lmm_tui.metrics.series.series import SeriesStore
 
@@ -93,6 +93,18 @@ def test_a_title_with_room_for_one_trace_keeps_the_one_that_counts() -> None:
     ]
     title = lines(Plot("gradients", traces).draw(store, 34, 8))[0]
     assert "norm 0.0100" in title and "clipped" not in title
+
+
+def test_the_unit_goes_before_the_last_value() -> None:
+    rate = [Trace("train/clip_rate", "clip rate", "blue", "line")]
+    store = SeriesStore()
+    for step in (1, 2):
+        store.append({"step": step, "train/clip_rate": 0.25})
+    wide, narrow, least = (
+        lines(Plot("clip rate", rate, unit="share").draw(store, width, 8))[0].strip()
+        for width in (40, 20, 12)
+    )
+    assert (wide, narrow, least) == ("clip rate (share)  25.0 %", "clip rate  25.0 %", "clip rate")
 
 
 def test_of_several_runs_the_title_names_the_best() -> None:

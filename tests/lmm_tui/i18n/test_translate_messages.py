@@ -88,7 +88,8 @@ def refused(*args: str, folder: Path) -> str:
         ),
         (
             ("train", "--data", "odd.jsonl", "--steps", "1"),
-            'odd.jsonl:1：没有键 "text"；1 行中有 1 行有误，超过 1%：请修正或去掉它们',
+            'odd.jsonl:1：没有 "text"；实际有 "txt"；请指定列，例如 --set data.columns.text=列名；'
+            "1 行中有 1 行有误，超过 1%：请修正或去掉它们",
         ),
         (
             ("train", "--stp", "1"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from json_schema import check_printed
 from repository import ROOT
 
 from lmm_tui.cli.main import run
@@ -123,10 +124,16 @@ def test_a_card_without_bf16_trains_in_fp16_and_refuses_bf16(simulated):
         Planner(asked(train__precision="bf16")).plan(find_card("t4"))
 
 
-@pytest.mark.parametrize(("ranks", "near"), [(7, "6, 8"), (100, "24")])
+@pytest.mark.parametrize(("ranks", "near"), [(7, "take 6 or 8 ranks"), (100, "take 24 ranks")])
 def test_ranks_that_cannot_share_a_step_are_refused_with_the_nearest(ranks, near):
     with pytest.raises(ConfigError, match=near):
         Planner(asked(ranks=ranks, train__batch_size=24))
+
+
+@pytest.mark.parametrize("group", ["3", "8"])
+def test_groups_that_do_not_divide_the_ranks_are_refused(group):
+    with pytest.raises(ConfigError, match=f"4 ranks cannot be divided into groups of {group}"):
+        Planner(asked(ranks=4, parallel__shard=group))
 
 
 def test_the_settings_that_are_shown_are_settings(simulated):
@@ -161,6 +168,7 @@ def test_cards_are_compared(said, simulated):
     assert code == 0 and "H100 SXM" in out and "GeForce RTX 4090" in out
     assert out.count("take ▸") == 1  # 20 GB of weights leave no room for a sequence on the other.
     code, out, _ = said("--gpu", "h100", "--json", "--ranks", "2")
+    check_printed("plan CONFIG --gpu CARD --json", out)
     found = json.loads(out)["plans"][0]
     assert code == 0 and found["ranks"] == 2 and found["layouts"][0]["take"]
 
@@ -194,7 +202,7 @@ def test_a_foreign_folder_needs_its_config_alone(said, simulated, tmp_path):
         (["--gpu", "h100", "--ranks", "0"], "--ranks 0"),
         (["--gpu", "h100", "--ranks", "-3"], "ranks"),
         (["--gpu", "h100", "--ranks", "99999999999"], "ranks"),
-        (["--gpu", "h100", "--ranks", "7"], "nearest"),
+        (["--gpu", "h100", "--ranks", "7"], "share evenly; take 4 or 8 ranks"),
         (["--gpu", "h100", "--price", "-1"], "--price"),
         (["--gpu", "h100", "--price", "nan"], "--price"),
         (["--gpu", "h100", "--gpu", "l4", "--price", "1"], "--price"),

@@ -47,7 +47,7 @@ def look(run: RunDir) -> Reader | None:
     try:
         session = Reader(run.path)
         session.poll()
-        summary = RunSummary.of(run)
+        summary = RunSummary.of(session)
     except RunDirError as refusal:
         assert "run.json" in str(refusal)
         return None

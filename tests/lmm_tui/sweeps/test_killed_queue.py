@@ -1,7 +1,9 @@
-"""A queue is killed in the middle: the next one goes on, and no trial is trained twice."""
+"""A queue and a trial are killed in the middle: the next queue takes both over."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from small_runs import SMALLEST, lines
 
 from lmm_tui.child_process import child_environment
 from lmm_tui.engine.run.find_run import list_runs
+from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.sweeps.results import sweep_record
 from lmm_tui.sweeps.sweep_plan import SweepFolder
 
@@ -32,7 +35,7 @@ main()
 
 
 @pytest.mark.slow
-def test_no_trial_is_trained_twice_after_kill_9(
+def test_no_trial_is_lost_or_trained_twice_after_kill_9(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -48,6 +51,8 @@ def test_no_trial_is_trained_twice_after_kill_9(
     until((runs / "night-001" / "run.json").exists)
     queue.kill()
     assert queue.wait() == -9
+    killed = RunDir(runs / "night-001").read_info().pid
+    os.kill(killed, signal.SIGKILL)
     worker = [*PROGRAM, "worker", "night", "--runs-dir", str(runs)]
     assert subprocess.run(worker, timeout=120, check=False, **program).returncode == 0
     record = sweep_record(SweepFolder(runs, "night"))
@@ -60,5 +65,6 @@ def test_no_trial_is_trained_twice_after_kill_9(
         assert steps == sorted(steps) and {*steps} == {1, 2, 3, 4}
         assert [event["kind"] for event in lines(run.events)].count("start") == 1
         assert run.read_info().group == "night"
+    assert RunDir(runs / "night-001").read_info().pid != killed
     best = min(record["trials"], key=lambda trial: trial["value"])
     assert record["best"] == best["run"]

@@ -16,16 +16,18 @@ from fake_run import FakeRun
 from made_runs import make_run
 
 from lmm_tui.cli.main import run
+from lmm_tui.engine.config.model_shape import PRESETS
+from lmm_tui.engine.config.options import lookup
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.runs.gpu_cards import Card
 from lmm_tui.runs.machine_stats import Machine
-from lmm_tui.sweeps.axes import Axis, SweepError, grid, split_assignments
+from lmm_tui.sweeps.axes import Axis, SweepError, grid, split_assignments, written
 from lmm_tui.sweeps.live_trial import LiveTrial, TrialOutcome
 from lmm_tui.sweeps.machine_slots import MachineSlots
 from lmm_tui.sweeps.results import sweep_record
-from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, choose
+from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, SweepWishes, choose, new_sweep
 from lmm_tui.sweeps.trial_store import TrialStore
 
 RATES = Axis("optim.lr", (1e-3, 3e-3, 1e-2))
@@ -58,10 +60,46 @@ def test_values_and_ranges_are_told_from_single_values() -> None:
     assert fixed == ['log.prompts=["a", "b"]', 'data.source="a, b.txt"']
 
 
+CHOICES = {
+    "optim.name=adamw,muon": ("adamw", "muon"),
+    "model.preset=nano,tiny": ("nano", "tiny"),
+    "train.compile=true,false": (True, False),
+    "stage=pretrain,sft": ("pretrain", "sft"),
+    "grpo.loss=grpo, dapo": ("grpo", "dapo"),
+    "data.source=\"a, b.txt\",'c.txt'": ("a, b.txt", "c.txt"),
+    'lora.targets=["q_proj"],["q_proj", "v_proj"]': (["q_proj"], ["q_proj", "v_proj"]),
+}
+
+
+@pytest.mark.parametrize("text", CHOICES)
+def test_choices_of_every_kind_become_settings_of_their_trials(text: str, tmp_path: Path) -> None:
+    (axis,), _ = split_assignments([text])
+    place = new_sweep(RunConfig(runs_dir=str(tmp_path)), (axis,), SweepWishes(), "night")
+    assert split_assignments([written(axis)]) == ([axis], [])
+    plan = place.read()
+    store = TrialStore(place, plan)
+    trials = [trial for _ in CHOICES[text] if (trial := store.claim("w"))]
+    found = tuple(lookup(plan.config(one.point, one.run), axis.key) for one in trials)
+    assert found == CHOICES[text]
+    if axis.key == "model.preset":  # The preset counts, not the numbers of the first one.
+        sizes = [plan.config(one.point, one.run).model.shape().hidden_size for one in trials]
+        assert sizes == [PRESETS[name].hidden_size for name in ("nano", "tiny")]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--steps", "5"], "nothing to sweep"),
+        (["--set", "data.source=a, b.txt", "--set", "optim.lr=1e-3,2e-3"], "one with a comma?"),
+        (["--set", "lora.targets=q_proj,v_proj"], "write several lists as"),
+        (["--set", "optim.lr=1e-3,,2e-3"], "nothing stands before or after a comma"),
+        (["--set", "optim.name=adamw,"], "nothing stands before or after a comma"),
+        (["--set", "optim.name=adamw,sgd"], "'adamw' or 'muon' (got 'sgd')"),
+        (["--set", "data.stream=true,yes"], "twice"),
+        (["--set", "data.stream=true,2"], "data.stream"),
+        (["--set", "model.hidden_size=64,100"], "model.head_dim: 25 is odd"),
+        (["--set", "train.seed=1..3", "--trials", "10"], "only 3 points"),
+        (["--set", "train.steps=5,6", "--set", "train.minutes=1,2"], "leave one out"),
         (["--set", "optim.lr=1e-2..1e-3", "--trials", "3"], "is empty"),
         (["--set", "optim.lr=0..1 log", "--trials", "3"], "begins above 0"),
         (["--set", "optim.lr=1e-3..1e-2"], "give --trials N"),
@@ -273,3 +311,30 @@ def test_ranks_take_every_card_and_wait_until_all_are_free(
     both = slots.claim(two, "a/two")
     assert both is not None and both.device == "cuda"
     assert slots.claim(one, "a/one") is None
+
+
+def test_jobs_of_a_slurm_array_on_one_node_each_use_what_they_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = tuple(Card("H100", memory_total=80 << 30, uuid=f"GPU-{at}") for at in range(2))
+    reading = replace(Machine(tmp_path, None).read(), cards=cards)
+    monkeypatch.setattr(Machine, "read", lambda self: reading)
+
+    def job(task: int, shown: str) -> MachineSlots:
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        return MachineSlots("auto")
+
+    first, second, third = job(1, "0"), job(2, "1"), job(3, "GPU-1")
+    for slots, trial in ((first, "a"), (second, "b")):
+        slot = slots.claim(RunConfig(), trial)
+        assert slot is not None and slot.device == "cuda:0"  # As each job numbers its own.
+    assert third.claim(RunConfig(), "c") is None
+    second.release("b")
+    assert third.claim(RunConfig(), "c") is not None
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for cores, free in (({0, 1}, True), ({2, 3}, True), ({3, 4}, False)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: cores)
+        slot = MachineSlots("auto").claim(RunConfig(), f"on {cores}")
+        assert (slot is not None and slot.threads == 2) is free

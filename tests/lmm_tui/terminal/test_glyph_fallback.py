@@ -22,7 +22,7 @@ from rich.style import Style
 from textual.color import Color as TextualColor
 
 from lmm_tui.charts.ansi16 import Ansi16Filter
-from lmm_tui.charts.palette import SERIES_COLORS, chart_colors, ramp, shade
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, chart_colors, ramp, shade
 from lmm_tui.terminal import glyph_fallback
 
 CODE_PAGE_437 = set(bytes(range(256)).decode("cp437")) | set("♥♦♣♠•◘○◙►◄↕▬↑↓→←↔▲▼")

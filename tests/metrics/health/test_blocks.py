@@ -26,7 +26,8 @@ from lmm_tui.metrics.health.metric_conditions import (
     StuckAt,
     Threshold,
 )
-from lmm_tui.metrics.health.rolling import MedianWindow, Window
+from lmm_tui.metrics.health.rolling import MedianWindow, Window, Windows
+from lmm_tui.metrics.health.rows import OneRow
 from lmm_tui.metrics.health.rules import RULES, Rule
 from lmm_tui.metrics.health.verdict import verdict_of
 from lmm_tui.metrics.series.series import SeriesStore
@@ -123,6 +124,17 @@ def test_any_cutting_into_blocks_gives_the_same_findings(
     rows: list[tuple[int, Row]], cuts: list[float]
 ) -> None:
     compare(rows, RULES_OF_SHORT, sorted(round(cut * len(rows)) for cut in cuts))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_judges_no_row_that_lacks_what_it_needs(rule: Rule) -> None:
+    """Such rows are not given to it: that must not change what it finds."""
+    needs = rule.condition.needs()
+    everything = dict.fromkeys((*needs, LOSS, names.VAL_LOSS, names.GRAD_NORM), 3.0)
+    for name in needs:
+        row = {metric: value for metric, value in everything.items() if metric != name}
+        for step in (1, 2000):
+            assert not rule.condition.check(OneRow(step, row, Windows()), LEVELS).rows
 
 
 def test_a_low_that_lies_across_the_cut_is_what_a_mean_has_risen_from() -> None:

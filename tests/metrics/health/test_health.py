@@ -143,6 +143,16 @@ def test_healthy_runs_raise_nothing_though_every_step_is_clipped(seed: int) -> N
 def test_an_alert_names_the_layer() -> None:
     change, _ = FAULTS["layer_zero"]
     assert [alert.where for alert in alerts_of(changed(change))] == ["layers.2"]
+
+
+@pytest.mark.parametrize("fault", ["layer_zero", "layer_loud"])
+def test_blocks_that_a_model_calls_otherwise_are_compared_too(fault: str) -> None:
+    """GPT-2's are h.0, h.1, …"""
+    rows = [
+        (step, {name.replace("/layers.", "/h."): value for name, value in row.items()})
+        for step, row in changed(FAULTS[fault][0])
+    ]
+    assert [(alert.rule, alert.where[:2]) for alert in alerts_of(rows)] == [(fault, "h.")]
     row = {names.TRAIN_LOSS: 2.0, "grad/layers.0": 1.0, "grad/layers.1": math.inf}
     assert alerts_of([(1, row)], {})[0].where == "layers.1"
 

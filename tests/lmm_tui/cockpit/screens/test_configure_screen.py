@@ -27,10 +27,12 @@ from lmm_tui.cockpit.widgets.text_input import TextInput
 from lmm_tui.engine.config.options import lookup, options
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
+from lmm_tui.engine.model.foreign_shape import ForeignShape
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.planning.command_line import command_line
+from lmm_tui.planning.simulated_memory import Simulated
 from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.runs.worker_process import WorkerError, run_in_worker
 
@@ -83,9 +85,11 @@ class Seat:
 
 
 @asynccontextmanager
-async def seated(config: RunConfig | None = None, size: tuple[int, int] = (120, 40)):
+async def seated(
+    config: RunConfig | None = None, size: tuple[int, int] = (120, 40), named_stage: str = ""
+):
     app: App[None] = App()
-    screen = ConfigureScreen(config or RunConfig())
+    screen = ConfigureScreen(config or RunConfig(), named_stage=named_stage)
     async with app.run_test(size=size) as pilot:
         seat = Seat(pilot, screen)
         app.push_screen(screen, seat.answers.append)
@@ -206,7 +210,8 @@ async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
 
 async def test_the_memory_is_simulated_once_the_form_is_quiet_until_something_changes(monkeypatch):
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
-    monkeypatch.setattr(memory_simulation, "simulated_memory", lambda config: 1_234_000_000)
+    found = Simulated(1_234_000_000, RunConfig().model.shape())
+    monkeypatch.setattr(memory_simulation, "simulated", lambda config: found)
     monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         assert seat.said(MEMORY) and not seat.says("simulated")
@@ -217,12 +222,30 @@ async def test_the_memory_is_simulated_once_the_form_is_quiet_until_something_ch
         assert seat.said(MEMORY + r" of 10\.0 GB") and not seat.says("simulated")
 
 
+async def test_the_model_of_other_weights_is_not_known_until_they_are_read(monkeypatch):
+    device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
+    llama = ForeignShape(49152, 576, 30, 9, 3, 64, 1536, counted=134_515_008, active=1)
+    monkeypatch.setattr(
+        memory_simulation, "simulated", lambda config: Simulated(2_500_000_000, llama)
+    )
+    monkeypatch.setattr(memory_simulation, "AFTER_S", NEVER_S)
+    async with seated(size=(200, 50)) as seat:
+        seat.screen.post_message(configure.DevicesFound([device]))
+        await seat.type_into("start_from", "smol")
+        await seat.until(lambda: seat.says("not known yet"))
+        assert not seat.said(MEMORY)
+        monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
+        await seat.type_into("train.batch_size", "2")
+        await seat.until(lambda: seat.says("30 of width 576") and seat.says("135M"))
+        assert seat.says("2.5 GB of 10.0 GB, simulated") and seat.says("49,152 tokens")
+
+
 async def test_where_nothing_can_be_simulated_the_first_answer_stays(monkeypatch):
-    def refuse(config: RunConfig) -> int:
+    def refuse(config: RunConfig) -> Simulated:
         raise WorkerError("no torch")
 
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
-    monkeypatch.setattr(memory_simulation, "simulated_memory", refuse)
+    monkeypatch.setattr(memory_simulation, "simulated", refuse)
     monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
@@ -582,3 +605,40 @@ def test_launch_opens_it_without_torch_and_numpy():
     )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "set()"
+
+
+_OWN_STAGE = """
+from pydantic import Field
+from lmm_tui.engine.config.sections.section import Section
+from lmm_tui.engine.stages.base import Stage
+from lmm_tui.metrics.stages.stage_info import StageInfo
+
+class Settings(Section):
+    digits: int = Field(6, ge=1, le=9, title="length of a number", description="Digits to sort")
+
+class SortStage(Stage):
+    info, own_settings = StageInfo("sort", "to sort digits"), Settings
+"""
+
+
+async def test_the_settings_of_a_stage_of_ones_own_are_fields_of_its_tab(tmp_path, monkeypatch):
+    monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
+    file = tmp_path / "sort_stage.py"
+    file.write_text(_OWN_STAGE)
+    name = f"{file}:SortStage"
+    config = resolve(assignments={"stage": name})
+    async with seated(config, named_stage=name) as seat:
+        await seat.pilot.press("pagedown")  # Before its code is loaded.
+        await seat.until(lambda: seat.says("length of a number"))
+    async with seated(config, named_stage=name) as seat:
+        await seat.until(lambda: seat.screen.known.devices)
+        await seat.pilot.press("pagedown")
+        await seat.type_into("own.digits", "12")
+        await seat.until(lambda: seat.says("whole number from 1 to 9"))
+        await seat.type_into("own.digits", "8")
+        await seat.until(lambda: seat.screen.config.own == {"digits": 8})
+        assert "--set own.digits=8" in command_line(seat.screen.config)
+    async with seated(config) as seat:  # Loaded from a file: its code is not run.
+        await seat.until(lambda: seat.screen.known.devices)
+        await seat.pilot.press("pagedown")
+        assert not seat.says("length of a number")

@@ -20,12 +20,14 @@ from lmm_tui.cockpit.screens.evaluation_results import EvaluationResults
 from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.engine.evaluation.builtin_tasks import question_count
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, EvaluationProgress, Job, Score
 from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.training.run_host import EngineHost
+from lmm_tui.i18n.number_format import age
 
 SIZES = [(120, 30), (80, 24), (60, 15)]
 
@@ -35,16 +37,15 @@ def save(run, *steps):
         (run.checkpoints / checkpoint_name(step)).mkdir(parents=True)
 
 
-def keep(run, step, value, **asked):
+def keep(run, step, value, seconds=None, **asked):
     """Scores of a step, as an evaluation would have kept them."""
     scores = (
         Score("lmm_choice", "acc", value, 0.05, 0.25, 100, 0),
         Score("lmm_sums", "exact_match", value / 2, 0.03, None, 100, 0),
     )
     job = Job("model", ("lmm_all",), limit=100, **asked)
-    record = Record(
-        time.time() - 9050 + step / 10, run.name, step, job, EvaluationOutcome(scores, 0, "", {})
-    )
+    outcome = EvaluationOutcome(scores, 0, "", {}, seconds=seconds)
+    record = Record(time.time() - 9050 + step / 10, run.name, step, job, outcome)
     run.create()
     write_record(record, file_in_run(record, run), run)
 
@@ -64,6 +65,16 @@ async def change(pilot, row, *keys):
     await pilot.press("enter")
     await until(pilot, lambda: isinstance(pilot.app.screen, AskDialog | ChoiceDialog | PickDialog))
     await pilot.press(*keys)
+
+
+async def test_how_long_it_will_take_is_said_before_it_starts(run):
+    keep(run.dir, 10, 0.5)  # By an older version: it does not say how long it took.
+    async with opened(run.dir, (150, 30)) as (app, pilot):
+        asked = question_count(("lmm_all",), 100)
+        await until_read(pilot, f"{asked:,} questions; how long: known once it runs")
+        keep(run.dir, 20, 0.5, seconds=70.0)  # For 200 questions.
+        app.screen.look()
+        await until_read(pilot, f"{asked:,} questions, about {age(0.35 * asked)}")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -211,7 +222,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         await pilot.press("v")
         await until_read(pilot, "starting lm-eval")
         await pilot.press("S")
-        await until_read(pilot, "v evaluate ·")
+        await until_read(pilot, "v evaluate:")
         assert "Cancelled; v resumes it" in toasts(app)
         assert not read_records(host.run_dir)
         await change(pilot, "tasks")

@@ -126,3 +126,16 @@ async def test_a_run_that_is_seen_again_says_what_happened_meanwhile(run):
         await pilot.pause()
         assert "While you were away" not in screen_text(app)
     assert app.habits.last_seen(run.dir.path).step == 260
+
+
+@pytest.mark.parametrize(("screen", "dialog"), [("1", "q"), ("6", "q")])
+async def test_the_header_goes_on_behind_a_dialog(run, screen, dialog):
+    run.train(1, 60)
+    async with cockpit(run, (160, 44), owned=False) as (app, pilot):
+        await pilot.press(screen)
+        await until_read(pilot, "60 / 1,000")
+        await pilot.press(dialog)
+        await until_read(pilot, "Detach")
+        run.train(61, 90)
+        await until_read(pilot, "90 / 1,000")
+        assert "Detach" in screen_text(app)

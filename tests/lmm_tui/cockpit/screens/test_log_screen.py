@@ -89,9 +89,11 @@ async def test_search_goes_up_and_down_through_the_whole_file(run, monkeypatch):
         assert "Press / to search" in toasts(app)[0]
         await pilot.press("slash", *"LINE 77", "enter")
         await until_read(pilot, "line 779 of many")
+        await until_read(pilot, "/LINE 77  11 of 11")  # 77 and 770 to 779.
         await pilot.press("n")
         found = app.screen.query_one(LogView)
         await until(pilot, lambda: found.found == line_offset(run, "line 778 "))
+        await until_read(pilot, "/LINE 77  10 of 11")
         await pilot.press("N")
         await until(pilot, lambda: found.found == line_offset(run, "line 779 "))
         await pilot.press("N")

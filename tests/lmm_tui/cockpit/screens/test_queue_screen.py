@@ -149,6 +149,33 @@ async def test_several_values_in_a_field_make_a_sweep(tmp_path, monkeypatch):
         "rates", 4, "tpe", "median", 2)  # fmt: skip
 
 
+async def test_marked_choices_and_quoted_texts_make_a_sweep_and_a_comma_alone_does_not(tmp_path):
+    app = CockpitApp(config=resolve(assignments={"runs_dir": str(tmp_path)}), runs_dir=tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, ConfigureScreen))
+        form = app.screen
+        await form.go_to_field("optim.name")
+        await pilot.press("space", "right", "space")
+        await until(pilot, lambda: form.form.axes == (Axis("optim.name", ("adamw", "muon")),))
+        assert "✓adamw" in form.field("optim.name").editor.render().plain
+        await form.go_to_field("train.compile")
+        await pilot.press("space", "right", "space")
+        await until(pilot, lambda: "unset cannot be swept" in form.field("train.compile").problem)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not form.field("train.compile").problem)
+        await form.go_to_field("data.source", '"a, b.txt", "c.txt"')
+        await until(pilot, lambda: len(form.form.axes) == 2)
+        assert {axis.choices for axis in form.form.axes} == {
+            ("adamw", "muon"),
+            ("a, b.txt", "c.txt"),
+        }
+        await form.go_to_field("data.source", "a, b.txt")
+        await form.go_to_field("optim.name")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not form.form.axes)
+        assert form.config.data.source == "a, b.txt"
+
+
 async def test_a_space_that_cannot_be_is_refused_in_its_field(tmp_path):
     app = CockpitApp(config=resolve(assignments={"runs_dir": str(tmp_path)}), runs_dir=tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:

@@ -20,7 +20,7 @@ from lmm_tui.cockpit.widgets.table import Table
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.runs import manage_runs
-from lmm_tui.runs.run_list import RunList
+from lmm_tui.runs.run_list import RunList, read_note
 
 HOSTILE = "\x1b[31mred\x1b]0;owned\x07 [b]x[/b] \u202egnp"
 
@@ -330,6 +330,26 @@ async def test_resume_says_by_which_command_and_starts_an_engine_of_its_own(runs
         await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
         assert resumed == [("base", 200)]
         assert app.session.run_dir.name == "base"
+
+
+async def test_marked_runs_are_noted_and_resumed_together_and_named_alone(runs, monkeypatch):
+    resumed = []
+    monkeypatch.setattr(
+        "lmm_tui.cockpit.screens.run_actions.resume_detached",
+        lambda run, steps: resumed.append((run.name, steps)) or 77,
+    )
+    async with listing(runs) as (app, pilot):
+        await pilot.press("end", "space", "up", "space")
+        await until_read(pilot, "2 marked")
+        names = {run.name for run in app.screen.marked}
+        await pilot.press("r")
+        await until(pilot, lambda: "A name belongs to one run; 2 are marked" in toasts(app))
+        await pilot.press("a", *"both", "enter")
+        await until(pilot, lambda: all(read_note(_run(runs, one)) == "both" for one in names))
+        await pilot.press("R")
+        await until_read(pilot, "all at once")
+        await pilot.press("y")
+        await until(pilot, lambda: {name for name, _ in resumed} == names)
 
 
 async def test_what_refuses_a_resume_is_told(runs):

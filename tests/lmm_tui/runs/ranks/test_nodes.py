@@ -3,6 +3,7 @@
 import pytest
 
 from lmm_tui.engine.config.resolve import resolve
+from lmm_tui.errors import LmmError
 from lmm_tui.runs.ranks.launched_rank import rank_environment
 from lmm_tui.runs.ranks.nodes import (
     NodesError,
@@ -83,7 +84,7 @@ def test_what_torchrun_says_is_kept() -> None:
     ],
 )
 def test_an_environment_that_does_not_fit_is_refused(env: dict[str, str], said: str) -> None:
-    with pytest.raises(NodesError, match=said.replace("[", r"\[")):
+    with pytest.raises(LmmError, match=said.replace("[", r"\[")):
         nodes_of(env)
 
 

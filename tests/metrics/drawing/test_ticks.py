@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm_tui.charts.ticks import (
+from lmm_tui.metrics.drawing.ticks import (
     clock_label,
     clock_ticks,
     count_label,

@@ -1,7 +1,8 @@
-"""The colours of series, axes and heat maps, for dark and light themes.
+"""The colours of series, axes and heat maps, on a dark and on a light ground.
 
-All are entries of the xterm 256-colour palette, so that they look the same over ssh (where
-COLORTERM is lost and Textual falls back to 256 colours) as in true colour.
+Charts of the terminal, PNG pages and reports all take theirs from here. All are entries of the
+xterm 256-colour palette, so that they look the same over ssh (where COLORTERM is lost and Textual
+falls back to 256 colours) as in true colour.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ SeriesColor = Literal["blue", "orange", "green", "purple", "cyan", "red", "yello
 
 SERIES_COLORS: tuple[SeriesColor, ...] = get_args(SeriesColor)
 """In order of use. They differ in hue or lightness with any colour blindness, too."""
+QUARTERS: tuple[SeriesColor, ...] = ("green", "blue", "orange", "red")
+"""Of runs that are ranked: the best quarter first."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ _DARK: dict[str, Shade] = {
 }
 _LIGHT: dict[str, Shade] = {
     "blue": Shade("#005fd7", "#87afff"),
-    "orange": Shade("#af875f", "#d7af87"),
-    "green": Shade("#00af00", "#87d787"),
-    "purple": Shade("#875faf", "#d7afff"),
-    "cyan": Shade("#005f5f", "#87afaf"),
-    "red": Shade("#5f0000", "#d7afaf"),
-    "yellow": Shade("#5f5f00", "#afaf87"),
+    "orange": Shade("#d75f00", "#ffaf87"),
+    "green": Shade("#5faf5f", "#afd7af"),
+    "purple": Shade("#5f005f", "#d7afd7"),
+    "cyan": Shade("#00afff", "#afd7ff"),
+    "red": Shade("#870000", "#d7afaf"),
+    "yellow": Shade("#d7af00", "#ffd787"),
     "grey": Shade("#949494", "#c6c6c6"),
 }
 _COLOURLESS_DARK, _COLOURLESS_LIGHT = Shade("#d0d0d0", "#626262"), Shade("#303030", "#a8a8a8")

@@ -228,8 +228,8 @@ def flops_label(value: float) -> str:
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    # Rounding to twelve digits turns 0.30000000000000004 into 0.3.
-    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+    # Rounding to fifteen digits turns 0.30000000000000004 into 0.3.
+    return [float(f"{number * step:.15g}") for number in range(first, last + 1)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.color import Color
 
-from lmm_tui.charts.palette import SERIES_COLORS, shade
+from lmm_tui.metrics.drawing.palette import SERIES_COLORS, shade
 
 # Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB looks like.
 EYES = {

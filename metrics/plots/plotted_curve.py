@@ -1,4 +1,4 @@
-"""Reduce a series to the columns of a plot without losing a spike or a NaN."""
+"""A series as the curve of a plot: columns, and the stretches in which it is not finite."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lmm_tui.metrics.series.decimate import decimate
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.series import Series, SeriesStore
 from lmm_tui.metrics.series.smoothing import centred_mean, on_band
 
-COLUMNS = 400
+COLUMNS = 600
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,13 @@ class Curve:
 
     @classmethod
     def of(cls, series: Series, window: StepWindow) -> Curve:
+        found = decimate(series, COLUMNS, int(series.steps[0]))
+        x, width = found.middles, float(found.width)
         if len(series) <= COLUMNS:
             # Points have no width; a broken one is as wide as the smallest distance of two.
-            steps, finite = series.steps.astype(np.float64), np.isfinite(series.values)
-            values = np.where(finite, series.values, np.nan)
-            width = float(np.diff(steps).min(initial=window.last - window.first))
-            return cls(steps, values, values, values, _stretches(steps, ~finite, width))
-        bins = series.bins(window.first, window.last, COLUMNS)
-        width = (window.last - window.first) / COLUMNS
-        x = np.linspace(window.first + width / 2, window.last - width / 2, COLUMNS)
-        broken = bins.nonfinite > 0
-        used = np.isfinite(bins.mean) | broken
-        stretches = _stretches(x[used], broken[used], width)
-        return cls(x[used], bins.low[used], bins.high[used], bins.mean[used], stretches)
+            width = float(np.diff(x).min(initial=window.last - window.first))
+        stretches = _stretches(x, found.nonfinite > 0, width)
+        return cls(x, found.low, found.high, found.mean, stretches)
 
     @property
     def is_band(self) -> bool:

@@ -6,10 +6,25 @@ Apart from `fleet`, which a list of runs of this machine does not load.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lmm_tui.engine.run.run_dir import RUNS_DIR
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """What a list says of a run beyond its records, all of it small."""
+
+    run: str
+    began: dict[str, Any]
+    """Its settings, by dotted key."""
+    now: dict[str, Any]
+    """The same after the last change."""
+    best: float | None
+    best_step: int | None
+    curve: list[float | None]
 
 
 class RemoteRuns(Protocol):
@@ -18,6 +33,9 @@ class RemoteRuns(Protocol):
     @property
     def away(self) -> dict[str, str]:
         """The machines that are not connected now, by name, with why."""
+
+    def detail(self, run: Path) -> RunDetail | None:
+        """What its machine says of a listed run beyond its records; None before it has."""
 
     def follow(self, run: Path) -> None:
         """Mirror a listed run whole; raises an LmmError where that cannot be done."""
@@ -35,8 +53,12 @@ def folder_for_new_runs(folder: Path) -> Path:
     """Where a run that is started from a list goes: never to a folder of mirrors, which is
     removed with the screen.
     """
-    mirrors = folder in OPEN or folder == Path(tempfile.gettempdir())
-    return Path(RUNS_DIR) if mirrors else folder
+    return Path(RUNS_DIR) if has_mirrors(folder) else folder
+
+
+def has_mirrors(folder: Path) -> bool:
+    """Whether the runs of a folder are mirrors of runs on other machines."""
+    return folder in OPEN or folder == Path(tempfile.gettempdir())
 
 
 if __name__ == "__main__":
