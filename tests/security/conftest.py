@@ -38,11 +38,6 @@ def canary(tmp_path: Path, trained: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def without_panels(empty_pages: None) -> None:
-    """Many small runs are trained here."""
-
-
-@pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
