@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import forked
 import pytest
+from fork_server import EMPTY_PAGES
 from forked_children import ForkedPopen, fork_children
 from hypothesis import settings
 
@@ -51,3 +52,14 @@ def forked_children(monkeypatch: pytest.MonkeyPatch) -> list[ForkedPopen]:
     started: list[ForkedPopen] = []
     monkeypatch.setattr(child_process, "subprocess", fork_children(started))
     return started
+
+
+@pytest.fixture
+def empty_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test and of its forked children draw their plots without panels."""
+    from empty_pages import empty_page
+
+    from lmm_tui.metrics.plots import page_layout
+
+    monkeypatch.setattr(page_layout, "draw", empty_page)
+    monkeypatch.setenv(EMPTY_PAGES, "yes")

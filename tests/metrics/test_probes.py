@@ -327,7 +327,7 @@ class TestParticipationRatio:
         ("rows", "plain", "corrected"), [(32, 20.8, 59.0), (128, 42.5, 64.0), (512, 56.8, 64.0)]
     )
     def test_few_rows_are_corrected_for(self, rows: int, plain: float, corrected: float) -> None:
-        draws = [participation_ratio(gaussian(rows, 64, seed=seed)) for seed in range(40)]
+        draws = [participation_ratio(gaussian(rows, 64, seed=seed)) for seed in range(20)]
         mean = torch.tensor([[a.item(), b.item()] for a, b in draws]).mean(0)
         assert mean[0].item() == pytest.approx(plain, rel=0.02)
         assert mean[1].item() == pytest.approx(corrected, rel=0.03)
@@ -551,7 +551,7 @@ def train(steps: int, probing: bool, checkpointing: bool) -> tuple[list[float], 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_training_is_equal_to_the_bit_with_and_without_a_probe(checkpointing: bool) -> None:
-    losses, weights = train(8, False, checkpointing)
-    losses_probed, weights_probed = train(8, True, checkpointing)
+    losses, weights = train(5, False, checkpointing)
+    losses_probed, weights_probed = train(5, True, checkpointing)
     assert losses == losses_probed
     assert all(torch.equal(a, b) for a, b in zip(weights, weights_probed, strict=True))

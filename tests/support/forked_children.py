@@ -5,18 +5,30 @@ For tests of what a child does. How it is started is held by tests/lmm_tui/test_
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from forked import Forked
 
-_ALL = ("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg")
+from lmm_tui import child_process
+from lmm_tui.engine.parallel.beats import SUPERVISED_BY
+
+_HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
+"""Where torchelastic starts the ranks."""
+_ALL = ("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg", _HANDLER)
 _LARGE = {
     "lmm_tui.engine.evaluation.worker": [
         "lm_eval.evaluator",
         "lmm_tui.engine.evaluation.decoder_lm",
+    ],
+    "lmm_tui.runs.ranks.rank_process": [
+        "lmm_tui.engine.training.rank_main",
+        "lmm_tui.engine.parallel.sharding",
+        "lmm_tui.engine.stages.pretrain",
     ],
 }
 """What a program imports once it has begun, which takes seconds."""
@@ -61,3 +73,15 @@ def fork_children(started: list[ForkedPopen]) -> SimpleNamespace:
         return started[-1]
 
     return SimpleNamespace(Popen=start)
+
+
+def fork_own_children(environment: dict[str, str]) -> None:
+    """In a forked process, which begins with `environment`: what it starts is forked, too.
+
+    A rank ends with its parent, which is the server.
+    """
+    child_process.subprocess = fork_children([])
+    if _HANDLER in sys.modules:
+        sys.modules[_HANDLER].Popen = fork_children([]).Popen
+    if SUPERVISED_BY in environment:
+        environment[SUPERVISED_BY] = str(os.getppid())

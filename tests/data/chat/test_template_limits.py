@@ -61,9 +61,9 @@ def opened(source: str, tokenizer: Tokenizer) -> TokenizerTemplate:
 def test_a_slow_template_is_ended(
     source: str, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_process, "_LONGEST_S", 1.0)
+    monkeypatch.setattr(template_process, "_LONGEST_S", 0.2)
     begun = time.monotonic()
-    with pytest.raises((DataError, TemplateRefusal), match="it takes more than 1 s"):
+    with pytest.raises((DataError, TemplateRefusal), match="it takes more than 0 s"):
         render(TALK, tokenizer, opened(source, tokenizer))  # A constant is computed when opened.
     assert time.monotonic() - begun < 60
 
@@ -87,12 +87,12 @@ def test_what_python_raises_in_a_template_is_one_sentence(
 def test_after_a_refusal_the_next_conversation_is_written(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_process, "_LONGEST_S", 1.0)
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     source = PLAIN + "{% if messages[0].content == 'bad' %}" + loops + "{% endif %}"
     template = opened(source, tokenizer)
     bad = Conversation((Turn("user", "bad"), Turn("assistant", "two")))
-    with pytest.raises(DataError):
+    with monkeypatch.context() as patch, pytest.raises(DataError):
+        patch.setattr(template_process, "_LONGEST_S", 0.2)
         render(bad, tokenizer, template)
     ids, learnt = render(TALK, tokenizer, template)
     assert tokenizer.decode(ids) == "<|im_start|>one<|im_end|><|im_start|>two<|im_end|>"

@@ -44,7 +44,14 @@ def test_a_pattern_that_takes_for_ever_is_refused(folder: Path, pattern: str) ->
     assert time.monotonic() - begun < 60
 
 
-def test_replacements_that_double_a_text_are_refused(folder: Path) -> None:
+def test_replacements_that_double_a_text_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a quarter of the memory, which is full in a second; a quick pattern needs less."""
+    program = "from lmm_tui.data.tokenizing import pattern_check as it; it._MOST_MEMORY >>= 2"
+    monkeypatch.setattr(pattern_check, "_PROGRAM", f"{program}; it.try_patterns()")
+    with_pattern(folder, r"\w+|[^\w\s]+|\s+|memory")
+    assert Tokenizer.load(folder).encode("a cat")
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     double = [normalizers.Replace("a", "aaaa") for _ in range(12)]
     backend.normalizer = normalizers.Sequence(double)

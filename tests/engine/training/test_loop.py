@@ -29,15 +29,11 @@ def run_until(host: EngineHost, step: int) -> None:
         assert not host.join(0.005), host.error
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"train__grad_accum": 2}, {"optim__name": "muon"}, {"train__precision": "bf16"}],
-    ids=str,
-)
-def test_sixty_steps_equal_thirty_and_a_resume_to_the_last_bit(
-    small: MakeConfig, changes: dict[str, object]
-) -> None:
-    changes = {"log__probe_every": 7, "train__steps": 60} | changes
+COMPARED = ("train/loss", "train/grad_norm", "train/loss_ema", "train/clip_rate", "val/loss")
+
+
+def test_sixty_steps_equal_thirty_and_a_resume_to_the_last_bit(small: MakeConfig) -> None:
+    changes = {"log__probe_every": 7, "train__steps": 60}
     whole = train(small(name="whole", **changes))
     halves = EngineHost(small(name="halves", log__checkpoint_every=30, **changes))
     run_until(halves, 31)
@@ -47,10 +43,29 @@ def test_sixty_steps_equal_thirty_and_a_resume_to_the_last_bit(
         "step-000000030"
     ]
     train(small(name="halves", **changes), resume=halves.run_dir)
-    for name in ("train/loss", "train/grad_norm", "train/loss_ema", "train/clip_rate", "val/loss"):
+    for name in COMPARED:
         assert curve(whole.run_dir, name) == curve(halves.run_dir, name)
     assert len(curve(whole.run_dir)) == 60
     assert halves.run_dir.read_info().resumed_steps == [30]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"train__grad_accum": 2}, {"optim__name": "muon"}, {"train__precision": "bf16"}],
+    ids=str,
+)
+def test_ten_steps_and_ten_more_equal_twenty_to_the_last_bit(
+    small: MakeConfig, changes: dict[str, object]
+) -> None:
+    """Where the learning rate of a step does not depend on how many there are."""
+    changes |= {"optim__schedule": "constant", "log__probe_every": 7}
+    whole = train(small(name="whole", train__steps=20, **changes))
+    first = train(small(name="parts", train__steps=10, **changes))
+    train(small(name="parts", train__steps=20, **changes), resume=first.run_dir)
+    for name in COMPARED:
+        assert curve(whole.run_dir, name) == curve(first.run_dir, name)
+    assert len(curve(whole.run_dir)) == 20
+    assert first.run_dir.read_info().resumed_steps == [10]
 
 
 def test_observation_does_not_change_training_by_a_bit(small: MakeConfig) -> None:

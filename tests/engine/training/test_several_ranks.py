@@ -29,7 +29,7 @@ STEPS = 4
 CHAT: dict[str, Any] = {"data.seq_len": 64}
 GRPO = CHAT | {"stage": "grpo", "grpo.group": 2, "grpo.max_tokens": 6}
 STAGES: dict[str, dict[str, Any]] = {
-    "pretrain": {},
+    "pretrain": {"log.val_every": 3, "log.probe_every": 2},
     "muon": {"optim.name": "muon", "optim.muon_precision": "fp32"},
     "lora": {"lora.rank": 2, "lora.dropout": 0.0},
     "freeze": {"train.freeze": ["*embed*"]},
@@ -57,9 +57,9 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
         "train.batch_size": 4,
         "train.grad_accum": 2,
         "log.every": 1,
-        "log.val_every": 3,
+        "log.val_every": STEPS,
         "log.val_batches": 2,
-        "log.probe_every": 2,
+        "log.probe_every": STEPS,
         "log.sample_every": 0,
         "log.checkpoint_every": 0,
         "log.tensorboard": False,
@@ -93,8 +93,8 @@ def numbers(run: Path) -> dict[tuple[int, str], float]:
 WAYS = {
     "replicated-2": (2, "none", ("pretrain", "muon", "experts", "dpo", "grpo-again")),
     "divided-2": (2, "all", tuple(STAGES)),
-    "groups-4": (4, "2", ("pretrain", "muon", "lora", "sft", "grpo")),
-    "divided-4": (4, "all", ("pretrain", "muon")),
+    "groups-4": (4, "2", ("pretrain", "muon", "lora", "grpo")),
+    "divided-4": (4, "all", ("muon",)),
 }
 """Ranks, how they divide the model, and the stages that are trained so."""
 
@@ -188,6 +188,7 @@ def test_parameters_can_be_gathered_in_bf16(trained: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_children", "empty_pages")
 def test_a_group_goes_on_after_a_kill_and_after_a_lack_of_memory(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def test_train_goes_from_flags_to_pictures_and_can_go_on(small: list[str], capsy
     assert status().step == 20
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_launch_without_a_terminal_says_so_and_trains(small: list[str], capsys: Capture) -> None:
     assert main.run(["launch", *small, "--steps", "3", "--yes"]) == 0
     out, err = capsys.readouterr()
@@ -245,6 +246,7 @@ def signal_at_step(tmp_path: Path) -> Iterator[Callable[[int, int], None]]:
         thread.join()
 
 
+@pytest.mark.usefixtures("empty_pages")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_with_a_checkpoint(
     number: int,
@@ -275,6 +277,7 @@ def test_what_cannot_be_trained_is_one_sentence(small: list[str], capsys: Captur
     assert not Path("runs/small").exists(), "its name is free"
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_a_crash_shows_its_traceback(
     small: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +313,7 @@ def test_a_second_ctrl_c_ends_at_once(small: list[str]) -> None:
     assert run.derived_state(run.read_info(), run.read_status()) == "crashed"
 
 
+@pytest.mark.usefixtures("empty_pages")
 @pytest.mark.slow
 def test_a_hang_up_lets_the_run_go_on_unseen(small: list[str]) -> None:
     """The terminal is closed under a run, as a lost ssh does."""

@@ -95,7 +95,7 @@ def test_every_command_stands_here() -> None:
     assert {words[0] for words in WORDS.values()} - {PRINTABLE} == COMMANDS.keys()
 
 
-@pytest.mark.usefixtures("forked_children")
+@pytest.mark.usefixtures("forked_children", "empty_pages")
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", WORDS)
 def test_no_command_prints_it(
@@ -148,8 +148,12 @@ def test_a_table_holds_no_formula_and_reads_back(hostile: RunDir, tmp_path: Path
     assert names <= {name.removeprefix("train/") for name in session.series.names()}
 
 
-def test_a_page_of_curves_is_well_formed(hostile: RunDir, tmp_path: Path) -> None:
+def test_a_page_of_curves_is_well_formed_and_drawing_it_prints_nothing_of_it(
+    hostile: RunDir, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(["plot", str(hostile.path), "-o", str(tmp_path / "page.svg")]) == 0
+    printed = capfd.readouterr()
+    assert not unsafe(printed.out + printed.err)
     _check_picture((tmp_path / "page.svg").read_text(encoding="utf-8"))
 
 

@@ -52,6 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_it_runs_all_steps_and_does_nothing_twice(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_it_runs_all_steps_and_does_nothing_twice(
     assert again.count("done before") == 2
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_a_step_that_was_interrupted_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ["pipeline", "small.toml", "--device", "cpu", "--name", "mine"]
     with monkeypatch.context() as broken:

@@ -130,7 +130,7 @@ def test_every_configuration_has_an_estimate_and_words_for_it(config, corpus_byt
     assert (sized.epochs is None) == (not sized.corpus_tokens)
     shown = Outlook(config, sized, "3 files", "cpu", 10**10)
     assert "3 files" in table(shown).plain
-    assert len(sentences(shown).plain.splitlines()) == 4
+    assert len(sentences(shown, 78).plain.splitlines()) == 4
 
 
 @pytest.mark.parametrize("preset", PRESETS)

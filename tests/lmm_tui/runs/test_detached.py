@@ -47,6 +47,7 @@ def losses(run: RunDir) -> dict[int, float]:
     return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_resume_goes_on_with_the_newest_run(small: list[str], capsys: Capture) -> None:
     assert main.run(["train", *small, "--steps", "7"]) == 0
     assert main.run(["resume", "--steps", "12"]) == 0
@@ -57,6 +58,7 @@ def test_resume_goes_on_with_the_newest_run(small: list[str], capsys: Capture) -
     assert "nothing left to train, step 12 of 12" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_resume_says_what_it_cannot_go_on_with(small: list[str], capsys: Capture) -> None:
     assert main.run(["resume"]) == main.USER_ERROR
     assert "holds no runs" in capsys.readouterr().err
@@ -77,6 +79,7 @@ def test_sigterm_ends_in_time_even_if_a_step_does_not(small: list[str]) -> None:
     assert training.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.usefixtures("empty_pages")
 @pytest.mark.slow
 def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str]) -> None:
     # In a group of its own but in our session: to a session's leader ctrl+z means nothing.

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -112,14 +113,20 @@ def test_the_documents_name_every_format() -> None:
 
 def numbers_in(data: bytes) -> set[float]:
     """All numbers that a text can be read as, whatever the unit behind them."""
-    found = set()
-    for text in {data.decode("utf-8", "replace"), data.decode("utf-16", "replace")}:
-        plain = re.sub(r"\x1b\[[\d;]*m", "", text)
-        for whole in (plain, plain.replace(",", "")):
-            for token in re.findall(r"(?=((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))", whole):
-                for factor in (1, 1e3, 1e6, 1e9, 1e12):
-                    found |= {float(token) * factor, -float(token) * factor}
-    return found
+    texts = data.decode("utf-8", "replace"), data.decode("utf-16", "replace")
+    return set().union(*(numbers_in_line(line) for text in texts for line in text.split("\n")))
+
+
+@cache
+def numbers_in_line(line: str) -> set[float]:
+    plain = re.sub(r"\x1b\[[\d;]*m", "", line)
+    return {
+        sign * float(token) * factor
+        for whole in {plain, plain.replace(",", "")}
+        for token in re.findall(r"(?=((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))", whole)
+        for factor in (1, 1e3, 1e6, 1e9, 1e12)
+        for sign in (1, -1)
+    }
 
 
 @st.composite
@@ -163,6 +170,7 @@ def test_a_log_may_be_torn_at_every_byte(name: str, tmp_path: Path) -> None:
 
 
 def check(path: Path, name: str, data: bytes) -> None:
+    path.unlink(missing_ok=True)  # A file that is emptied is written to the disk at once.
     path.write_bytes(data)
     os.utime(path, LONG_AGO)
     store = SeriesStore()
@@ -185,20 +193,25 @@ def check(path: Path, name: str, data: bytes) -> None:
 
 def known_numbers(name: str, data: bytes) -> set[float]:
     if name in BINARY:  # What is there is protected by checksums: only what was written counts.
-        import numpy as np
-
-        logged = [
-            value
-            for row in training(12)
-            for value in (row.loss, row.lr, row.norm, row.val)
-            if value is not None
-        ]
-        return {*logged, *(float(np.float32(value)) for value in logged)}
+        return logged_numbers()
     if data.startswith(b"\x1f\x8b"):
         from lmm_tui.metrics.readers.log_lines import decoded
 
         data = decoded(data)
     return numbers_in(data)
+
+
+@cache
+def logged_numbers() -> set[float]:
+    import numpy as np
+
+    logged = [
+        value
+        for row in training(12)
+        for value in (row.loss, row.lr, row.norm, row.val)
+        if value is not None
+    ]
+    return {*logged, *(float(np.float32(value)) for value in logged)}
 
 
 def test_rows_of_a_training_are_what_they_say() -> None:
