@@ -85,7 +85,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         sweeping = Sweeping(Steering(RunAccess(Path(folder))))
         try:
-            sweeping.start("night", {"data.source": "/etc/a,/etc/b"}, {}, "", None, "none", "me")
+            sweeping.start(
+                "night", {"data.source": '"/etc/a","/etc/b"'}, {}, "", None, "none", "me"
+            )
             raise AssertionError
         except AgentError as refusal:
             print(refusal)

@@ -47,7 +47,7 @@ def test_rules_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     make_run(tmp_path / "runs", rows=10)
     rules = tmp_path / "health.toml"
     rules.write_text("[thresholds.high]\nmetric = 'train/loss'\nabove = 1\n")
-    assert "high: train/loss is 6.93" in asked(capsys, tmp_path / "runs", "--rules", str(rules))
+    assert "high: loss is 6.93" in asked(capsys, tmp_path / "runs", "--rules", str(rules))
     rules.write_text("[rules.none]\n")
     assert main.run(["health", "--runs-dir", str(tmp_path / "runs"), "--rules", str(rules)]) == 2
     assert "rules.none" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_health_and_plot_find_out_what_a_path_is(
     log = tmp_path / "train.log"
     log.write_text(LINES + "step: 101, loss: 90\n")
     assert main.run(["health", str(log)]) == 0
-    assert "train/loss is 90 at step 101" in capsys.readouterr().out
+    assert "loss is 90 at step 101" in capsys.readouterr().out
     assert main.run(["plot", str(log), "--text"]) == 0
     assert capsys.readouterr().out
 
