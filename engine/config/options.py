@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -94,12 +94,17 @@ class Option:
         return ", ".join([number, *(f"{_BOUNDS[it]} {limits[it]:,.10g}" for it in limits)])
 
 
-def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[Option]:
+@cache
+def options() -> tuple[Option, ...]:
     """All leaves of the tree, depth first, in the order of declaration."""
+    return tuple(_leaves(RunConfig, ""))
+
+
+def _leaves(section: type[Section], prefix: str) -> Iterator[Option]:
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            yield from options(kind, f"{prefix}{name}.")
+            yield from _leaves(kind, f"{prefix}{name}.")
         elif get_origin(kind) is not dict:
             yield Option(prefix + name, field)
 
@@ -136,7 +141,7 @@ def lookup(config: RunConfig, key: str) -> Any:
 
 
 if __name__ == "__main__":
-    for option in list(options())[:8]:
+    for option in options()[:8]:
         print(option.key, option.kind.__name__, option.allowed)
     assert lookup(RunConfig(), "train.steps") == 1000
     print("=== 自测通过 ===")

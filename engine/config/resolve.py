@@ -39,7 +39,7 @@ def resolve(
     tree = with_later_length(tree, assigned)
     for key, value in (assignments or {}).items():
         _set(tree, key, value)
-    config = _validate(tree, file)
+    config = _validate(tree, file) if tree else RunConfig.defaults()
     config.model.shape()
     return config
 

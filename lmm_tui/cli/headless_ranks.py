@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from lmm_tui.cli import headless
 from lmm_tui.cli.progress_printer import ProgressPrinter
-from lmm_tui.engine.run.launched_rank import launched_ranks
 from lmm_tui.engine.run.rank_records import REFUSED
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
@@ -25,7 +24,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.guarded_files import remove
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.end_summary import end_summary
-from lmm_tui.runs.ranks.nodes import nodes_of, starts_ranks, tasks_are_ranks
+from lmm_tui.runs.ranks.nodes import is_rank, nodes_of, starts_ranks
 from lmm_tui.runs.shutdown import GRACE_S
 from lmm_tui.terminal.safe_text import clean
 
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
 
 _POLL_EVERY_S = 0.25
-
-
-def is_rank() -> bool:
-    """Whether a launcher started this process as one of several ranks."""
-    return launched_ranks() > 1 and (tasks_are_ranks() or not nodes_of().several)
 
 
 def train(config: RunConfig, resume: RunDir | None = None, *, grace_s: float = GRACE_S) -> int:
@@ -149,5 +143,4 @@ if __name__ == "__main__":
         with _forwarding_signals(child) as signals:
             signal.raise_signal(signal.SIGTERM)
         print(child.wait(), signals)
-    assert not is_rank()
     print("=== 自测通过 ===")

@@ -11,6 +11,7 @@ from lmm_tui.cli.options import grace_option, no_mouse_option
 from lmm_tui.cli.settings import StartRequest, read_settings, settings_options
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.runs.ranks.nodes import is_rank
 from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities, first_paint
 
@@ -59,10 +60,8 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
     detach: bool = context.params["detach"]
     retries: int = context.params["retries"]
     grace_s: float = context.params["grace"]
-    from lmm_tui.cli import headless_ranks
-
-    if headless_ranks.is_rank():
-        return headless_ranks.train(start.config, start.resume, grace_s=grace_s)
+    if is_rank():
+        return _train(start, grace_s)
     if retries and not detach:
         raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
     if capabilities.can_host_app():
@@ -80,13 +79,13 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
         )
     if detach:
         return _launch_detached(start, retries, grace_s)
-    return _launch_headless(start, grace_s)
+    click.echo(tr("not a terminal: training without the cockpit"), err=True)
+    return _train(start, grace_s)
 
 
-def _launch_headless(start: StartRequest, grace_s: float) -> int:
+def _train(start: StartRequest, grace_s: float) -> int:
     from lmm_tui.cli import headless_ranks
 
-    click.echo(tr("not a terminal: training without the cockpit"), err=True)
     return headless_ranks.train(start.config, start.resume, grace_s=grace_s)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lmm_tui.engine.run.launched_rank import whole_number
+from lmm_tui.engine.run.launched_rank import launched_ranks, whole_number
 from lmm_tui.errors import LmmError
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ def tasks_are_ranks(env: Mapping[str, str] = os.environ) -> bool:
     """Whether `srun` started more tasks than nodes: each of them is a rank, not a launcher."""
     tasks = whole_number(env, "SLURM_STEP_NUM_TASKS", 1)
     return tasks > max(whole_number(env, "SLURM_STEP_NUM_NODES", 1), 1)
+
+
+def is_rank() -> bool:
+    """Whether a launcher started this process as one of several ranks."""
+    return launched_ranks() > 1 and (tasks_are_ranks() or not nodes_of().several)
 
 
 def starts_ranks(config: RunConfig, env: Mapping[str, str] = os.environ) -> bool:
