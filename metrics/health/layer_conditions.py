@@ -46,7 +46,8 @@ class NonFinite(Condition):
         del baselines
         if rows.all_finite and rows.layers:
             return CALM
-        read = [name for name in rows.metrics if name in MUST_BE_FINITE] + [*rows.layers]
+        # In one order, not in that in which a run came to measure them.
+        read = [name for name in MUST_BE_FINITE if name in rows.metrics] + [*rows.layers]
         if rows.all_finite:
             return CALM if read else NOT_JUDGED
         columns = {name: np.atleast_1d(*column) for name in read if (column := rows.column(name))}

@@ -60,10 +60,10 @@ class PollingScreen(Screen[None]):
         """Call it while a dialog stands on this screen, which shows through."""
 
         def look() -> None:
-            dialog = self.app.screen
-            if isinstance(dialog, ModalScreen) and self.app.screen_stack[-2] is self:
+            stack = self.app.screen_stack  # Empty while the app ends.
+            if self in stack[-2:-1] and isinstance(stack[-1], ModalScreen):
                 call()
-                dialog.refresh()
+                stack[-1].refresh()
 
         self.set_interval(seconds, look)
 

@@ -118,8 +118,11 @@ def even_small_blocks_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # To shrink such a history takes minutes.
-@settings(max_examples=60, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(rows=histories(), cuts=st.lists(st.floats(0, 1), max_size=6))
+@example(
+    rows=[(0, {"val/loss": 2.0}), (1, {"train/loss": math.inf, "val/loss": math.nan})], cuts=[0.5]
+)
 def test_any_cutting_into_blocks_gives_the_same_findings(
     rows: list[tuple[int, Row]], cuts: list[float]
 ) -> None:
