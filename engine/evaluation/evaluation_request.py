@@ -16,7 +16,13 @@ from lmm_tui.engine.evaluation.flags import DEFAULT_LIMIT, SMOKE_LIMIT
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, EvaluationProgress, Job
 from lmm_tui.engine.evaluation.model_source import EvaluatedModel, find_evaluated_model
 from lmm_tui.engine.evaluation.process import evaluate
-from lmm_tui.engine.evaluation.records import Record, file_in_run, read_records, write_record
+from lmm_tui.engine.evaluation.records import (
+    Record,
+    file_in_run,
+    read_records,
+    records_json,
+    write_record,
+)
 from lmm_tui.engine.evaluation.report import history_table, outcome_table
 from lmm_tui.engine.evaluation.smoke_model import make_model
 from lmm_tui.engine.run.find_run import find_run
@@ -42,9 +48,15 @@ class EvaluationRequest:
     history: str | None
     write_tasks: Path | None
     runs_dir: Path
+    as_json: bool = False
 
     def answer(self, report: Callable[[EvaluationProgress], None]) -> str:
-        """Carry out the request and return the text to print. Raises LmmError."""
+        """Carry out the request and return the text to print: JSON where that is asked for.
+
+        Raises LmmError.
+        """
+        if self.as_json and self.write_tasks is not None:
+            raise EvaluateError("--json: --write-tasks has nothing to print; leave it out")
         if self.write_tasks is not None:
             return self._write_tasks(self.write_tasks)
         if self.history is not None:
@@ -69,6 +81,8 @@ class EvaluationRequest:
         files += [self.output] if self.output else []
         for file in files:
             write_record(record, file, None if file == self.output else run)
+        if self.as_json:
+            return records_json([record])
         asked = Message(
             "the first {limit} questions of each task" if job.limit else "all questions",
             limit=job.limit,
@@ -119,7 +133,7 @@ class EvaluationRequest:
                 evals=run.evals,
                 name=run.name,
             )
-        return history_table(records)
+        return records_json(records) if self.as_json else history_table(records)
 
     @staticmethod
     def _write_tasks(folder: Path) -> str:

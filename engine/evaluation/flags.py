@@ -129,6 +129,9 @@ _OPTIONS = (
         show_default=True,
         help="Folder that holds the runs",
     ),
+    click.option(
+        "--json", "as_json", is_flag=True, help="A JSON list of what is kept, or was found"
+    ),
 )
 
 

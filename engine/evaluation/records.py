@@ -6,6 +6,7 @@ Repeating a job on the same checkpoint replaces its file.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ class Record:
             for score in self.outcome.scores
         )
         return f"step {self.step}: " + ", ".join(scores)
+
+
+def records_json(records: Sequence[Record]) -> str:
+    """A JSON list of records, each as in its file."""
+    found = [strict(asdict(record)) for record in records]
+    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def write_record(record: Record, file: Path, run: RunDir | None = None) -> None:

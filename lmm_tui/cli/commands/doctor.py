@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
 
 @click.command("doctor")
+@json_option
 @runs_dir_option
-def command(runs_dir: Path) -> int:
+def command(as_json: bool, runs_dir: Path) -> int:
     """Check devices, versions, terminal and folders, and say what to do about problems.
 
     Exits with 1 where there is a problem.
@@ -21,8 +24,13 @@ def command(runs_dir: Path) -> int:
     from lmm_tui.cli.doctor_checks import examine, report
 
     results = examine(runs_dir)
+    problem = any(result.verdict == "problem" for result in results)
+    if as_json:
+        found = [asdict(result) for result in results]
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        return int(problem)
     click.echo(clean(report(results, capabilities.size().columns - 1), newlines="keep"))
-    return 1 if any(result.verdict == "problem" for result in results) else 0
+    return int(problem)
 
 
 if __name__ == "__main__":

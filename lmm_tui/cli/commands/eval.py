@@ -44,6 +44,9 @@ def command(**flags: Any) -> None:
         raise click.Abort from None
     finally:
         line.end()
+    if flags["as_json"]:
+        click.echo(text)
+        return
     click.echo(
         clean("\n".join(map(_translate_line, translate_message(text).split("\n"))), newlines="keep")
     )

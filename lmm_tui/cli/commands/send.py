@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.control_mailbox import COMMANDS
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
+from lmm_tui.metrics.values import strict
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -21,8 +24,9 @@ from lmm_tui.terminal.safe_text import clean
 @click.argument("run")
 @click.argument("name", metavar="COMMAND", type=click.Choice(COMMANDS))
 @click.argument("arguments", metavar="[KEY=VALUE]...", nargs=-1)
+@json_option
 @runs_dir_option
-def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> int:
+def command(run: str, name: str, arguments: tuple[str, ...], as_json: bool, runs_dir: Path) -> int:
     """Send COMMAND to the live RUN and wait until the loop has done it.
 
     \b
@@ -42,6 +46,9 @@ def command(run: str, name: str, arguments: tuple[str, ...], runs_dir: Path) -> 
     from lmm_tui.engine.run.reader import Reader
 
     reply = Reader(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
+    if as_json:
+        click.echo(json.dumps(strict(asdict(reply)), ensure_ascii=False, indent=1))
+        return 0 if reply.ok else 1
     # The reply to `talk` is text of the model.
     by_model = reply.ok and name == "talk"
     text = clean(reply.message if by_model else translate_message(reply.message), newlines="keep")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.cli.options import json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.run_tags import change_tags
@@ -17,11 +18,15 @@ from lmm_tui.terminal.safe_text import clean
 @click.argument("run")
 @click.argument("tags", nargs=-1)
 @click.option("--remove", is_flag=True, help="Take these tags away")
+@json_option
 @runs_dir_option
-def command(run: str, tags: tuple[str, ...], remove: bool, runs_dir: Path) -> None:
+def command(run: str, tags: tuple[str, ...], remove: bool, as_json: bool, runs_dir: Path) -> None:
     """Give RUN the tags TAGS, or take them away, and show those that it has."""
     found = find_run(run, runs_dir)
     kept = change_tags(found, drop=tags) if remove else change_tags(found, tags)
+    if as_json:
+        click.echo(json.dumps({"run": found.name, "tags": [*kept]}, ensure_ascii=False, indent=1))
+        return
     click.echo(clean(f"{found.name}: {' '.join(kept) or tr('no tags')}"))
 
 
