@@ -128,7 +128,7 @@ class Training:
             max_norm=_MAX_NORM,
             stats={},
         )
-        observer.record_step(numbers, log_every=1)
+        observer.record_step(numbers, numbers.read_later(), log_every=1)
 
     def _update(self) -> None:
         for optimizer in self.optimizers:
