@@ -43,9 +43,9 @@ class Record:
 
 
 def records_json(records: Sequence[Record]) -> str:
-    """A JSON list of records, each as in its file."""
+    """A JSON list of records, each as in its file; what is no ASCII is escaped, for a terminal."""
     found = [strict(asdict(record)) for record in records]
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(found, indent=1, allow_nan=False)
 
 
 def write_record(record: Record, file: Path, run: RunDir | None = None) -> None:

@@ -6,7 +6,9 @@ at runs. Flags read from that tree are in `lmm_tui.cli.settings`.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,6 +37,12 @@ no_mouse_option = click.option("--no-mouse", is_flag=True, help="Do not capture 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object, its keys stable"
 )
+
+
+def echo_json(found: Any) -> None:
+    """Print an answer for programs. All that is no ASCII is escaped: a terminal shows it, too."""
+    click.echo(json.dumps(found, indent=1, allow_nan=False))
+
 
 if __name__ == "__main__":
     print(runs_dir_option(lambda runs_dir: None).__click_params__)  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmm_tui.cli.commands.runs import columns_table
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_path
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
@@ -72,7 +71,7 @@ def command(
         draw_comparison(output, _page(compared, paths, across, up))
         click.echo(clean(str(output)))
     elif as_json:
-        click.echo(json.dumps(_record(compared), indent=1, allow_nan=False))
+        echo_json(_record(compared))
     else:
         click.echo(_table(compared), nl=False)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_text import clean
 
@@ -26,8 +25,7 @@ def command(as_json: bool, runs_dir: Path) -> int:
     results = examine(runs_dir)
     problem = any(result.verdict == "problem" for result in results)
     if as_json:
-        found = [asdict(result) for result in results]
-        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        echo_json([asdict(result) for result in results])
         return int(problem)
     click.echo(clean(report(results, capabilities.size().columns - 1), newlines="keep"))
     return int(problem)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -50,7 +49,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool, rules: Path | None) 
     if as_json:
         record = {"run": session.view.info.name, "state": session.view.state}
         record |= _record(health, verdict)
-        click.echo(json.dumps(record, indent=1, allow_nan=False))
+        echo_json(record)
     else:
         click.echo(_sheet(health.alerts, verdict))
         if session.series.full:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import json_option
+from lmm_tui.cli.options import echo_json, json_option
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.readers.metric_names import names_by_metric, user_table
 from lmm_tui.terminal.safe_text import clean
@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     """
     table = names_by_metric()
     if as_json:
-        click.echo(json.dumps(table, ensure_ascii=False, indent=1))
+        echo_json(table)
         return
     click.echo("# " + _first_line(user_table()))
     for ours, theirs in table.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.run.run_dir import others_can_write
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -65,7 +64,7 @@ def command(
     names = known.chosen(wanted, whole)
     if as_json:
         records = [_record(run) | _values(run, names, known) for run in runs]
-        click.echo(json.dumps(records, indent=1, allow_nan=False))
+        echo_json(records)
         return
     if names:
         text = _csv(whole, names, known) if as_csv else columns_table(whole, names, known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.run.control_mailbox import COMMANDS
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.errors import LmmError
@@ -47,7 +46,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], as_json: bool, runs
 
     reply = Reader(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
     if as_json:
-        click.echo(json.dumps(strict(asdict(reply)), ensure_ascii=False, indent=1))
+        echo_json(strict(asdict(reply)))
         return 0 if reply.ok else 1
     # The reply to `talk` is text of the model.
     by_model = reply.ok and name == "talk"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import runs_dir_option
+from lmm_tui.cli.options import echo_json, runs_dir_option
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
@@ -35,7 +35,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
         return
     spike = read_spike(found.spikes, step)
     if as_json:
-        click.echo(json.dumps(strict(asdict(spike)), indent=1, allow_nan=False))
+        echo_json(strict(asdict(spike)))
         return
     from rich.console import Console
 

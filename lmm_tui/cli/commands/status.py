@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.runs.status_text import RunSummary, status_record, status_sheet
@@ -24,7 +23,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     """
     summary = RunSummary.of(Reader(find_run(run, runs_dir).path))
     if as_json:
-        click.echo(json.dumps(status_record(summary), indent=1, allow_nan=False))
+        echo_json(status_record(summary))
     else:
         click.echo(status_sheet(summary))
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.run_tags import change_tags
@@ -25,7 +24,7 @@ def command(run: str, tags: tuple[str, ...], remove: bool, as_json: bool, runs_d
     found = find_run(run, runs_dir)
     kept = change_tags(found, drop=tags) if remove else change_tags(found, tags)
     if as_json:
-        click.echo(json.dumps({"run": found.name, "tags": [*kept]}, ensure_ascii=False, indent=1))
+        echo_json({"run": found.name, "tags": [*kept]})
         return
     click.echo(clean(f"{found.name}: {' '.join(kept) or tr('no tags')}"))
 

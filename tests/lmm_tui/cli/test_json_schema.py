@@ -54,12 +54,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (entry / "corpus.json").write_text('{"source": "a.txt"}')
     model = RunDir(runs / "night-1")
     score = Score("lmm_sums", "acc", 0.5, 0.1, 0.25, 20, None)
-    missed = MissedQuestion("lmm_sums", "1 + 1 =", "2", "3")
+    missed = MissedQuestion("lmm_sums", "1 + 1 =", "2", "\x9b2J三")
     outcome = EvaluationOutcome((score,), 0, "f00d", {"torch": "2"}, missed=(missed,))
     record = Record(0.0, model.name, 5, Job("m", ("lmm_sums",)), outcome)
     write_record(record, file_in_run(record, model), model)
     live = FakeRun(runs / "live")
-    live.serve(lambda request: Reply(True, f"{request.command}: done", 7, {"value": 2.5}))
+    live.serve(lambda request: Reply(True, f"{request.command}: \x9b2J", 7, {"value": 2.5}))
     yield tmp_path
     live.close()
 
@@ -92,6 +92,7 @@ def test_a_command_prints_what_is_documented(
     code = run([*CASES[head], "--json"])
     said = capsys.readouterr()
     assert code == 0 or head.startswith("doctor"), said.err
+    assert said.out.isascii(), "a terminal would obey what a model wrote"
     check_printed(head, said.out)
 
 
