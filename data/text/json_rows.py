@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO
 from typing import Any, TypeVar
@@ -117,19 +117,30 @@ def json_lines(
 
     With `exact`, whole numbers have any size and fractions are `ExactFloat`.
     """
-    number = 0
-    while raw := _line(file, number + 1):
-        number += 1
-        line = (raw.removeprefix(BOM) if number == 1 else raw).strip()
-        if not line:
-            continue
+    return _parsed(_lines(file), index, parse, skipped, exact)
+
+
+def _parsed(
+    rows: Iterable[tuple[int, bytes]], index: int, parse: Parse[T], skipped: Skipped, exact: bool
+) -> Iterator[T]:
+    """What `parse` makes of rows as they stand in a file, each with its line."""
+    for number, raw in rows:
         skipped.lines += 1
         try:
-            made = parse(_object(_loads(line, exact)))
+            made = parse(_object(_loads(raw, exact)))
         except ValueError as error:
             skipped.add(BadLine(index, number, str(error)))
             continue
         yield made
+
+
+def _lines(file: BufferedReader) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers."""
+    number = 0
+    while raw := _line(file, number + 1):
+        number += 1
+        if line := (raw.removeprefix(BOM) if number == 1 else raw).strip():
+            yield number, line
 
 
 def _line(file: BufferedReader, number: int) -> bytes:
@@ -164,14 +175,7 @@ def json_array(
     """
     raw = file.read(WHOLE_ARRAY).removeprefix(BOM)
     if rest := file.read(1):
-        for line, element in ArrayElements(file, raw + rest):
-            skipped.lines += 1
-            try:
-                made = parse(_object(_loads(element, exact)))
-            except ValueError as error:
-                skipped.add(BadLine(index, line, str(error)))
-                continue
-            yield made
+        yield from _parsed(ArrayElements(file, raw + rest), index, parse, skipped, exact)
         return
     rows = _loads(raw, exact)
     lines: list[int] = []

@@ -5,7 +5,7 @@ Flags, form fields and suggestions for misspelt keys are made from these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from types import NoneType
@@ -98,6 +98,12 @@ class Option:
 def options() -> tuple[Option, ...]:
     """All leaves of the tree, depth first, in the order of declaration."""
     return tuple(_leaves(RunConfig, ""))
+
+
+@cache
+def options_by_key() -> Mapping[str, Option]:
+    """The same by their dotted keys."""
+    return {option.key: option for option in options()}
 
 
 def _leaves(section: type[Section], prefix: str) -> Iterator[Option]:

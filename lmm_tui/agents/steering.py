@@ -121,13 +121,13 @@ class Steering:
 
     def check(self, settings: Settings) -> None:
         """Raise AgentError for the first setting that an agent may not choose."""
-        from lmm_tui.engine.config.options import options
+        from lmm_tui.engine.config.options import options_by_key
 
         if len(settings) > _MOST_SETTINGS:
             raise AgentError(
                 "settings: at most {most_settings} at a time", most_settings=_MOST_SETTINGS
             )
-        known = {option.key: option for option in options()}
+        known = options_by_key()
         for key, value in settings.items():
             option = known.get(key)
             if option is None or key in _TEXTS or option.kind not in (str, list):

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml, to_toml
-from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.options import Option, lookup, options, options_by_key
 from lmm_tui.engine.config.recipe import load_recipe, recipe_file
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
@@ -47,7 +47,7 @@ class StartRequest:
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags that `read_settings` reads from the context."""
-    known = {option.key: option for option in options()}
+    known = options_by_key()
     decorators = [
         *(_flag(name, known[key]) for key, name in FLAGS.items()),
         click.option(
@@ -62,7 +62,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def resume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and flags that `read_resumed` reads from the context."""
-    known = {option.key: option for option in options()}
+    known = options_by_key()
     lengths = (f"train.{length}" for length in ("steps", *LENGTHS))
     ranks = ("parallel.ranks", "parallel.restarts")
     flags = {key: FLAGS[key] for key in ("device", *lengths, *ranks, "runs_dir")}

@@ -15,7 +15,7 @@ from itertools import islice, product
 from typing import Any
 
 from lmm_tui.engine.config.assignments import parse_assignment, parse_value, toml_value
-from lmm_tui.engine.config.options import Option, lookup, options
+from lmm_tui.engine.config.options import Option, lookup, options_by_key
 from lmm_tui.engine.config.resolve import resolve, with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.errors import LmmError
@@ -57,7 +57,7 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
 
     Raises SweepError where a text varies a setting in no way there is.
     """
-    known = {option.key: option for option in options()}
+    known = options_by_key()
     axes: dict[str, Axis] = {}
     fixed: list[str] = []
     for text in texts:
@@ -80,7 +80,7 @@ def check(axes: Sequence[Axis], base: RunConfig) -> None:
 
     Of values the first combinations are made, too: what does not go together is said at once.
     """
-    known = {option.key for option in options()}  # Not those of a stage of one's own.
+    known = options_by_key()  # Not those of a stage of one's own.
     for axis in axes:
         meant = []
         for value in axis.choices or (_end(axis, axis.low), _end(axis, axis.high)):
@@ -90,7 +90,7 @@ def check(axes: Sequence[Axis], base: RunConfig) -> None:
                 raise _twice(axis.key, axis.choices)
     if not any(axis.is_range for axis in axes):
         plain = base.model_dump(exclude_none=True)
-        for point in islice(_combinations(axes), _COMBINATIONS_CHECKED):
+        for point in islice(grid(axes), _COMBINATIONS_CHECKED):
             resolve(assignments=settings(point), base=plain)
 
 
@@ -102,21 +102,29 @@ def space_size(axes: Sequence[Axis]) -> float:
     )
 
 
-def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
+def grid(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
     """Every combination of axes of values, the last one changing fastest."""
-    return list(_combinations(axes))
+    keys = [axis.key for axis in axes]
+    for values in product(*(axis.choices for axis in axes)):
+        yield dict(zip(keys, values, strict=True))
 
 
 def settings(point: Mapping[str, Value]) -> dict[str, Any]:
     """A point as values of the configuration: lists are lists again."""
-    lists = {option.key for option in options() if option.kind is list}
-    return {key: parse_value(str(value)) if key in lists else value for key, value in point.items()}
+    return {
+        key: parse_value(str(value)) if _is_list(key) else value for key, value in point.items()
+    }
+
+
+def _is_list(key: str) -> bool:
+    option = options_by_key().get(key)
+    return option is not None and option.kind is list
 
 
 def written(axis: Axis) -> str:
     """An axis as it is typed: `optim.lr=0.0001..0.01 log`."""
     if axis.choices:
-        option = next((one for one in options() if one.key == axis.key), None)
+        option = options_by_key().get(axis.key)
         quoted = option is not None and _is_free(option)
         texts = (
             toml_value(value) if quoted or isinstance(value, bool) else str(value)
@@ -239,12 +247,6 @@ def _value(text: str) -> Value:
     except tomllib.TOMLDecodeError:
         return text
     return value if isinstance(value, str | int | float | bool) else text
-
-
-def _combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
-    keys = [axis.key for axis in axes]
-    for values in product(*(axis.choices for axis in axes)):
-        yield dict(zip(keys, values, strict=True))
 
 
 def _end(axis: Axis, end: float) -> Value:

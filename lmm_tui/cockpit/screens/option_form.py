@@ -30,7 +30,7 @@ from lmm_tui.cockpit.widgets.option_field import (
     field_id,
     to_text,
 )
-from lmm_tui.engine.config.options import Option, options, value_of
+from lmm_tui.engine.config.options import Option, options_by_key, value_of
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
@@ -62,7 +62,7 @@ class OptionForm(Vertical):
         )
 
     def _options_of(self, tab: str) -> list[Option]:
-        known = {option.key: option for option in options()}
+        known = options_by_key()
         own = self._own if tab == OF_THE_STAGE else ()
         return [*(known[key] for key in keys_of(tab)), *own]
 
@@ -212,5 +212,5 @@ def _small_print(option: Option) -> str:
 
 
 if __name__ == "__main__":
-    print(*(_small_print(option) for option in options()), sep="\n")
+    print(*(_small_print(option) for option in options_by_key().values()), sep="\n")
     print("=== 自测通过 ===")

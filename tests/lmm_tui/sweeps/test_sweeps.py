@@ -41,7 +41,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made(folder: Path, *axes: Axis, **changes: Any) -> tuple[SweepFolder, SweepPlan]:
     axes = axes or (RATES,)
     base = RunConfig(runs_dir=str(folder)).model_dump(exclude_none=True)
-    plan = SweepPlan("night", base, axes, **{"trials": len(grid(axes)), **changes})
+    plan = SweepPlan("night", base, axes, **{"trials": len([*grid(axes)]), **changes})
     place = SweepFolder(folder, "night")
     place.create(plan)
     return place, plan
