@@ -24,6 +24,8 @@ from benchmarks.terminal import ROOT
 TITLE = "any_model: SFT by LoRA on a 135M Llama against trl's SFTTrainer"
 
 WARM_UP, STEPS = 1, 3
+MARK = "measured: "
+"""Begins a peer's result: the Trainer prints lines of its own before and after."""
 BATCH, LENGTH, RANK = 4, 256, 8
 SHAPE: dict[str, Any] = {
     "vocab_size": 49152,
@@ -50,7 +52,8 @@ def run() -> None:
         def speed(name: str) -> float:
             command = [sys.executable, "-m", "benchmarks.any_model", name, place]
             out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-            result = json.loads(out.stdout.splitlines()[-1])
+            said = next(line for line in out.stdout.splitlines() if line.startswith(MARK))
+            result = json.loads(said.removeprefix(MARK))
             found[name].setdefault("memory", []).append(result["memory"])
             return float(result["speed"])
 
@@ -102,17 +105,19 @@ class Clock:
         if self.done == WARM_UP + STEPS:
             seconds = time.perf_counter() - self.start
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(json.dumps({"speed": STEPS * BATCH * LENGTH / seconds, "memory": memory}))
+            said = {"speed": STEPS * BATCH * LENGTH / seconds, "memory": memory}
+            print(f"{MARK}{json.dumps(said)}")
 
 
 def ours(folder: Path, step_done: Callable[[], None]) -> None:
     from lmm_tui.engine.config.resolve import resolve
     from lmm_tui.engine.training import loop
+    from lmm_tui.engine.training.parts import TrainingParts
     from lmm_tui.engine.training.run_host import EngineHost
 
     class Timed(loop.Trainer):
-        def _train_step(self) -> None:
-            super()._train_step()
+        def _step(self, parts: TrainingParts) -> None:
+            super()._step(parts)
             step_done()
 
     loop.Trainer = Timed  # type: ignore[misc]
