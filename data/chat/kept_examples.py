@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens, unmarked
@@ -106,11 +107,7 @@ class KeptPrompts(ReadWhenAsked[list[int]]):
         return _fingerprint(self._tokens, wanted, with_labels=False)
 
 
-def _fingerprint(
-    tokens: LearntTokens,
-    wanted: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    with_labels: bool = True,
-) -> str:
+def _fingerprint(tokens: LearntTokens, wanted: NDArray[np.bool_], with_labels: bool = True) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for block in tokens.blocks():
         for number in np.flatnonzero(wanted[block.first : block.first + len(block.ends)]):

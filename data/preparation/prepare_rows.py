@@ -93,7 +93,7 @@ def tokenizer_of_rows(
     cache_dir: Path | None,
     progress: Progress,
 ) -> Tokenizer:
-    """A tokenizer trained on a sample of the texts of rows; kept in the cache, as the tokens are."""
+    """A tokenizer trained on a sample of the texts of rows; kept in the cache, too."""
     read = (text for row in rows for text in texts(row))
     if not rows.paths:
         return Tokenizer.train(fair_sample(read, _SAMPLE_CHARACTERS), vocab_size)
@@ -189,9 +189,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
         read = read_conversations(f"{scratch}/a.jsonl", val_fraction=0)
-        told = TalkRendering(
-            lambda talk: [talk], Tokenizer.train(["user assistant 1? 2 "] * 9, 300)
-        )
+        learnt = Tokenizer.train(["user assistant 1? 2 "] * 9, 300)
+        told = TalkRendering(lambda talk: [talk], learnt)
         for _ in range(2):
             prepared = prepare_rows(
                 read, told, named="a.jsonl", cache_dir=Path(scratch, "cache"), progress=print
