@@ -143,7 +143,8 @@ class Packed:
         Conversations are numbered in the given order, without the dropped ones.
         """
         places = self._row_starts[rows][:, None] + segments - 1
-        return np.where(segments > 0, self._by_row[places], -1)
+        found: Ints = np.where(segments > 0, self._by_row[places], -1).astype(np.int64)
+        return found
 
 
 def pack(texts: LearntTokens, seq_len: int) -> Packed:
