@@ -157,7 +157,7 @@ def _open(
         columns=tuple(skipped.columns),
         chosen=text.notes,
         entry=entry,
-        notes=tuple(notes),
+        notes=(*notes, *skipped.lacking_notes),
     )
 
 

@@ -147,7 +147,7 @@ def sweep(entry: Path, source: str, identity: str) -> bool:
 def skipped_from(kept: dict[str, Any]) -> Skipped:
     """What `asdict` made of it, read again."""
     first = [BadLine(**bad) for bad in kept["first"]]
-    more = {key: kept[key] for key in ("unused", "columns", "filtered") if key in kept}
+    more = {key: kept[key] for key in ("unused", "columns", "filtered", "lacking") if key in kept}
     return Skipped(kept["lines"], kept["count"], first, **more)
 
 

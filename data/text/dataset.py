@@ -72,7 +72,7 @@ def from_files(
     parse: Parse[T],
     keep: Callable[[T], bool],
     *,
-    kind: str,
+    kind: str = "rows",
     fields: frozenset[str],
     role: str,
     either: tuple[str, ...] = (),
@@ -108,12 +108,7 @@ def from_files(
             raise DataError(
                 "data.source: {source!r} holds no rows; give files that do", source=str(source)
             )
-        if skipped.filtered == skipped.lines and source.filter:
-            raise DataError(
-                "data.source: {source!r}: no row passes the filter {text!r}",
-                source=str(source),
-                text=source.filter.text,
-            )
+        reader.check_filter()
 
     found = Dataset(
         rows,

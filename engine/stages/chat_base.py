@@ -126,6 +126,7 @@ class ChatStage(Stage):
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
             self.warnings.append(unused_note(sources, fields))
+        self.warnings += rows.skipped.lacking_notes
         if rows.skipped.count:
             self.warnings.append(
                 Message(
