@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.compressed import DamagedStreamError
-from lmm_tui.data.text.containers import CSV, JSON, JSON_LINES, TABLES, TSV, format_of
+from lmm_tui.data.text.containers import CSV, JSON, TABLES, TSV, format_of
 from lmm_tui.data.text.csv_rows import CsvRows
 from lmm_tui.data.text.json_rows import (
     BadLine,
@@ -121,12 +121,6 @@ class RowReader(Generic[T]):
                     raise DataError(
                         "{path}: is one JSON object over several lines; write an array of rows, or "
                         "a row a line",
-                        path=path,
-                    )
-                if format_of(path) == JSON_LINES and starts_array(file):
-                    raise DataError(
-                        "{path}:1: an array; call the file .json if it is one array of rows, or "
-                        "write an object a line",
                         path=path,
                     )
                 if format_of(path) == JSON and starts_array(file):
