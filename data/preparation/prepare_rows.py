@@ -184,13 +184,14 @@ def _chunks(rows: Dataset[T]) -> Iterator[list[T]]:
 
 if __name__ == "__main__":
     from lmm_tui.data.chat.conversations import read_conversations
+    from lmm_tui.data.turns import Conversation
 
     row = {"messages": [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "2"}]}
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
         read = read_conversations(f"{scratch}/a.jsonl", val_fraction=0)
         learnt = Tokenizer.train(["user assistant 1? 2 "] * 9, 300)
-        told = TalkRendering(lambda talk: [talk], learnt)
+        told = TalkRendering[Conversation](lambda talk: [talk], learnt)
         for _ in range(2):
             prepared = prepare_rows(
                 read, told, named="a.jsonl", cache_dir=Path(scratch, "cache"), progress=print

@@ -66,12 +66,12 @@ class PreferenceStage(ChatStage):
         progress(Message("reading {examples}", examples=self.examples), 0, 0)
         rows = self.read("train")
         super().__init__(config, rows, self.texts, progress)
-        train = self._render(rows)
+        kept = self._render(rows)
         held_out = self.read("test")
-        self._train, self._val = AnswerSet(train), AnswerSet(self._render(held_out))
+        self._train, self._val = AnswerSet(kept), AnswerSet(self._render(held_out))
         self.ask_own_questions(data.named, (talk.turns for talk in self._talks(held_out)))
         self.warn_of_skipped(rows, data.named)
-        self._warn_of_left_out(train)
+        self._warn_of_left_out(kept)
         if data.tokenizer is not None:
             talks = (talk.turns for talk in self._talks(rows))
             self.warnings += differences(talks, self.tokenizer, self.template)
@@ -79,7 +79,7 @@ class PreferenceStage(ChatStage):
             self.warnings.append(
                 Message("no validation: there are no validation {examples}", examples=self.examples)
             )
-        self.data_fingerprint = train.fingerprint
+        self.data_fingerprint = kept.fingerprint
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)

@@ -88,7 +88,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         self._set_validation_parts([(name, one.weight, val) for name, one, val in named if val])
 
     def _pack(self, chats: Chats, seq_len: int) -> Packed:
-        answers = TalkRendering(lambda talk: (talk,), self.tokenizer, self.template)
+        answers = TalkRendering[Conversation](lambda talk: (talk,), self.tokenizer, self.template)
         return pack(self.prepared(chats, answers), seq_len)
 
     def validate(self, model: LanguageModel) -> dict[str, float]:
