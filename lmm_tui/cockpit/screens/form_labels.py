@@ -66,6 +66,7 @@ train.seed                random seed
 train.precision           precision
 train.compile             torch.compile
 train.recompute           recomputation
+train.cuda_graphs         CUDA graphs
 train.threads             CPU threads
 parallel.ranks            ranks                 processes
 parallel.shard            shard the model

@@ -1,0 +1,206 @@
+"""Steps as one CUDA graph, by a stand-in that repeats the operations of a step without our Python.
+
+The reference are the same steps with each operation launched by the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from small_runs import MakeConfig, curve, lines, of_stage, run, train
+from tape import Tape
+
+from lmm_tui.engine import cuda_graph, device
+from lmm_tui.engine.config.resolve import with_changes
+from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.stages.base import MicroBatch
+from lmm_tui.engine.stages.pretrain import PretrainStage
+from lmm_tui.engine.training.loop import Trainer
+from lmm_tui.engine.training.run_host import EngineHost
+from lmm_tui.metrics.step import grad_norms
+
+CURVES = ("train/loss", "train/lr", "train/grad_norm", "train/skipped", "val/loss")
+real_loss = PretrainStage.loss
+
+
+def refused(work: Callable[[], None]) -> Tape:
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+class Card:
+    """A CPU that says of itself what a GPU would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tapes: list[Tape] = []
+        self._patch = monkeypatch
+        monkeypatch.setattr(cuda_graph, "can_record", lambda device: True)
+        monkeypatch.setattr(device, "is_asynchronous", lambda device: True)
+        monkeypatch.setattr(grad_norms, "reading_is_free", lambda tensor: False)
+
+    def records(self, there: bool) -> None:
+        def recorded(work: Callable[[], None]) -> Tape:
+            self.tapes.append(Tape(work))
+            return self.tapes[-1]
+
+        self._patch.setattr(cuda_graph, "recorded", recorded if there else refused)
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Card:
+    return Card(monkeypatch)
+
+
+def both(card: Card, small: MakeConfig, **changes: Any) -> tuple[EngineHost, EngineHost]:
+    """A run with its steps recorded, and one that launches their operations."""
+    found = []
+    for there in (True, False):
+        card.records(there)
+        found.append(run(small(name=f"graph-{there}", train__cuda_graphs="on", **changes)))
+    return found[0], found[1]
+
+
+def assert_same(one: EngineHost, other: EngineHost) -> None:
+    assert (one.state, one.error) == (other.state, other.error) == ("finished", "")
+    for name in CURVES:
+        assert curve(one.run_dir, name) == curve(other.run_dir, name), name
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_replayed_steps_are_those_of_the_host_to_the_last_bit(
+    card: Card, small: MakeConfig, optimiser: str
+) -> None:
+    """With a schedule, clipping, probes at steps 4, 8, 12 and validation between."""
+    changes = {"optim__name": optimiser, "optim__clip": 0.3, "train__grad_accum": 2}
+    changes["optim__muon_precision"] = "fp32"
+    graph, host = both(card, small, **changes)
+    assert_same(graph, host)
+    # Two steps are made before, three are probed.
+    assert [tape.replays for tape in card.tapes] == [12 - 2 - 3]
+    off = train(small(name="off", **changes))
+    for name in CURVES[:3]:
+        # A rate is fp32 on the device.
+        assert list(curve(graph.run_dir, name).values()) == pytest.approx(
+            list(curve(off.run_dir, name).values()), rel=2e-5
+        )
+    assert min(curve(graph.run_dir, "train/grad_norm").values()) > 0.3
+
+
+def test_settings_changed_live_and_a_step_without_a_number_act(
+    card: Card, small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 6 is NaN by its data; a rollback puts other tensors in the place of the state."""
+    bad_ids: list[torch.Tensor] = []
+    real_step = Trainer._step
+
+    def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Any:
+        total, sums = real_loss(stage, model, batch)
+        if not bad_ids:
+            bad_ids.append(stage.micro_batches(5)[0].ids_BxT)
+        is_bad = (batch.ids_BxT == bad_ids[0]).all()
+        return torch.where(is_bad, torch.nan, 1.0) * total, sums
+
+    def step(trainer: Trainer, parts: Any) -> None:
+        context = parts.context
+        if context.step == 9:
+            changes = {"optim.lr": 1e-3, "optim.clip": 0.2}
+            context.change_settings(with_changes(context.config, changes))
+        real_step(trainer, parts)
+
+    monkeypatch.setattr(PretrainStage, "loss", loss)
+    monkeypatch.setattr(Trainer, "_step", step)
+    graph, host = both(
+        card,
+        small,
+        train__steps=13,
+        train__on_nonfinite="rollback",
+        train__rollback_lr_factor=0.5,
+        log__checkpoint_every=4,
+        log__val_every=0,
+        log__probe_every=0,
+    )
+    assert_same(graph, host)
+    losses = curve(graph.run_dir)
+    assert losses[6] == "NaN" and losses[13] < losses[1]
+    rates = curve(graph.run_dir, "train/lr")
+    assert rates[9] > 3 * rates[10] > 0
+    # From the start (a step is read after the next one), after the rollback, with other settings.
+    assert [tape.replays for tape in card.tapes] == [5, 1, 3]
+
+
+def test_micro_batches_that_are_split_are_recorded_anew(
+    card: Card, small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(trainer: Trainer, parts: Any, real: Any = Trainer._step) -> None:
+        parts.context.parts = 2 if parts.context.step >= 4 else 1
+        real(trainer, parts)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    graph, host = both(
+        card, small, train__steps=7, log__val_every=0, log__probe_every=0, train__grad_accum=2
+    )
+    assert_same(graph, host)
+    assert [tape.replays for tape in card.tapes] == [2, 2]
+
+
+def test_a_resumed_run_has_the_losses_of_one_that_was_not_stopped(
+    card: Card, small: MakeConfig
+) -> None:
+    card.records(True)
+    options = {"train__cuda_graphs": "on", "log__checkpoint_every": 4, "train__epochs": None}
+    whole = train(small(name="whole", train__steps=8, optim__schedule="constant", **options))
+    half = small(name="half", train__steps=4, optim__schedule="constant", **options)
+    first = train(half)
+    again = train(
+        small(name="half", train__steps=8, optim__schedule="constant", **options), first.run_dir
+    )
+    assert curve(again.run_dir) == curve(whole.run_dir)
+
+
+def test_what_cannot_be_recorded_is_said_once(card: Card, small: MakeConfig) -> None:
+    card.records(False)
+    host = train(small(train__steps=5, train__cuda_graphs="auto", log__val_every=0))
+    alerts = [event for event in lines(host.run_dir.events) if event["kind"] == "alert"]
+    assert [alert["message"] for alert in alerts] == [
+        "train.cuda_graphs: a step cannot be recorded (operation not permitted when stream is "
+        "capturing); its kernels are launched one by one"
+    ]
+
+
+def test_where_a_step_is_no_graph_on_is_refused_and_auto_says_why(
+    small: MakeConfig, chats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = run(small(train__steps=1, train__cuda_graphs="on"))
+    assert without.error == (
+        "train.cuda_graphs: on, but a graph needs a CUDA GPU, this is cpu; set it to auto or off"
+    )
+    monkeypatch.setattr(cuda_graph, "can_record", lambda device: True)
+    for reason, config in {
+        "steps of sft differ in more than data": of_stage(small, chats, "sft", name="sft"),
+        "train.recompute reads": small(name="again", train__recompute="layers"),
+        "33 micro-batches a step": small(name="many", train__grad_accum=33),
+    }.items():
+        for wanted in ("on", "auto"):
+            chosen = {
+                "train.cuda_graphs": wanted,
+                "train.steps": 1,
+                "name": f"{config.name}-{wanted}",
+            }
+            host = run(with_changes(config, chosen))
+            said = [event["message"] for event in lines(host.run_dir.events)]
+            if wanted == "on":
+                assert reason in host.error
+            else:
+                assert host.error == "" and any(f"not recorded: {reason}" in text for text in said)
+
+
+def test_a_stage_with_a_loss_of_its_own_says_anew_that_it_can_be_recorded() -> None:
+    class Same(PretrainStage):
+        pass
+
+    class Other(PretrainStage):
+        loss = PretrainStage.loss
+
+    assert Same.recordable and not Other.recordable
