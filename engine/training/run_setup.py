@@ -73,6 +73,12 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
             "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
             "model; use bf16 or fp32 (train.precision), or parallel.shard none"
         )
+    divides = not ranks.is_alone and config.parallel.shard != "none"
+    if config.optim.state_dtype == "8bit" and divides:
+        raise ConfigError(
+            "optim.state_dtype: blocks of 8-bit moments are not divided among ranks; take fp32, or "
+            "parallel.shard none"
+        )
     devices.set_matmul_precision(device, precision)
     devices.seed_all(config.train.seed)
     return device, precision

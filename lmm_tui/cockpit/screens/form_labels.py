@@ -77,6 +77,7 @@ train.on_nonfinite        on NaN or Inf
 train.rollback_lr_factor  LR factor             at a rollback
 train.freeze              frozen parameters
 optim.name                optimizer
+optim.state_dtype         AdamW state
 optim.lr                  peak learning rate
 optim.muon_lr             Muon learning rate
 optim.muon_precision      Muon precision

@@ -68,13 +68,19 @@ def assert_same(one: EngineHost, other: EngineHost) -> None:
         assert curve(one.run_dir, name) == curve(other.run_dir, name), name
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "muon": {"optim__name": "muon", "optim__muon_precision": "fp32"},
+    "8bit": {"optim__state_dtype": "8bit", "model__hidden_size": 64},
+}
+
+
+@pytest.mark.parametrize("optimiser", OPTIMIZERS)
 def test_replayed_steps_are_those_of_the_host_to_the_last_bit(
     card: Card, small: MakeConfig, optimiser: str
 ) -> None:
     """With a schedule, clipping, probes at steps 4, 8, 12 and validation between."""
-    changes = {"optim__name": optimiser, "optim__clip": 0.3, "train__grad_accum": 2}
-    changes["optim__muon_precision"] = "fp32"
+    changes = {"optim__clip": 0.3, "train__grad_accum": 2} | OPTIMIZERS[optimiser]
     graph, host = both(card, small, **changes)
     assert_same(graph, host)
     # Two steps are made before, three are probed.
@@ -83,7 +89,7 @@ def test_replayed_steps_are_those_of_the_host_to_the_last_bit(
     for name in CURVES[:3]:
         # A rate is fp32 on the device.
         assert list(curve(graph.run_dir, name).values()) == pytest.approx(
-            list(curve(off.run_dir, name).values()), rel=2e-5
+            list(curve(off.run_dir, name).values()), rel=1e-4
         )
     assert min(curve(graph.run_dir, "train/grad_norm").values()) > 0.3
 
