@@ -18,6 +18,7 @@ _AT_START = (
     "train.compile",
     "train.recompute",
     "train.cuda_graphs",
+    "train.fp8",
     "train.threads",
     "data.cache_dir",
     "log.tensorboard",

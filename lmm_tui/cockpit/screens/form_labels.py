@@ -67,6 +67,7 @@ train.precision           precision
 train.compile             torch.compile
 train.recompute           recomputation
 train.cuda_graphs         CUDA graphs
+train.fp8                 fp8 products
 train.threads             CPU threads
 parallel.ranks            ranks                 processes
 parallel.shard            shard the model
