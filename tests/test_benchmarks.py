@@ -85,5 +85,5 @@ def test_the_script_for_whoever_has_a_gpu_runs_in_miniature(
     gpu.run()
     said = capsys.readouterr().out
     options = "optim.state_dtype = 8bit", "train.cuda_graphs: on, but a graph needs a CUDA GPU"
-    for part in ("its figures mean nothing", *options, "ratio 1.5", "MFU", "rollouts"):
+    for part in ("its figures mean nothing", *options, "ratio 1.5", "MFU", "estimated", "rollouts"):
         assert part in said

@@ -83,19 +83,15 @@ def test_a_step_without_a_number_changes_neither_weights_nor_moments() -> None:
     assert all(map(torch.equal, before, after))
 
 
-def test_a_run_goes_on_from_its_checkpoint_to_the_last_bit_and_learns_as_with_fp32(
-    small: MakeConfig,
-) -> None:
-    same = {"optim__schedule": "constant", "log__val_every": 0, "log__checkpoint_every": 4}
-    whole = train(small(name="whole", train__steps=8, **same, **IN_8_BITS))
-    half = train(small(name="half", train__steps=4, **same, **IN_8_BITS))
-    again = train(small(name="half", train__steps=8, **same, **IN_8_BITS), half.run_dir)
+def test_a_run_goes_on_from_its_checkpoint_to_the_last_bit(small: MakeConfig) -> None:
+    same = {"optim__schedule": "constant", "log__val_every": 0, "log__checkpoint_every": 2}
+    whole = train(small(name="whole", train__steps=4, **same, **IN_8_BITS))
+    half = train(small(name="half", train__steps=2, **same, **IN_8_BITS))
+    again = train(small(name="half", train__steps=4, **same, **IN_8_BITS), half.run_dir)
     assert curve(again.run_dir) == curve(whole.run_dir)
     kept = load(list_checkpoints(again.run_dir.checkpoints)[-1], torch.device("cpu"))[2]
     moments = kept["optimizers"][0]["state"]["model.embed_tokens.weight"]
     assert moments["exp_avg"].dtype == moments["exp_avg_sq"].dtype == torch.uint8
-    fp32 = train(small(name="fp32", train__steps=8, model__hidden_size=64, **same))
-    assert curve(whole.run_dir)[8] == pytest.approx(curve(fp32.run_dir)[8], rel=1e-3)
 
 
 def test_ranks_that_divide_a_model_are_refused_and_the_type_stays_in_a_run() -> None:
