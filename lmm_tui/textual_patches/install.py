@@ -119,6 +119,21 @@ PATCHES = (
             "textual.timer:Timer._run": ("_skip", "_repeat", "_tick"),
         },
     ),
+    Patch(
+        "style_once",
+        replaced={
+            "textual.css.stylesheet:Stylesheet.reparse": "7aea7838",
+            "textual.css.model:RuleSet.__hash__": "8be9527f",
+        },
+        used={
+            "textual.css.stylesheet:Stylesheet.parse": ("_invalid_css", "_parse_rules", "_rules"),
+            "textual.css.stylesheet:Stylesheet._parse_rules": ("_parse_cache",),
+            "textual.css.stylesheet:Stylesheet.set_variables": ("_variables", "clear"),
+            "textual.cache:LRUCache": ("grow",),
+            "textual.events:ScreenResume": ("refresh_styles",),
+            "textual.screen:Screen._on_screen_resume": ("refresh_styles", "update_node_styles"),
+        },
+    ),
 )
 
 _outcome: dict[str, str] = {}
