@@ -1,8 +1,8 @@
 """A style sheet is parsed once, and a new screen is styled once.
 
 Textual 8.2 parses all style sheets again when a screen brings one of its own and when the theme is
-set before the start, and styles all widgets of a screen as they are mounted and then once more when
-it is shown first.
+set before the start. It styles a widget with each class that it is given before it is mounted, as
+it is mounted, and once more when its screen is shown first.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from textual.app import App
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.events import ScreenResume
 from textual.screen import Screen
 
@@ -27,6 +29,7 @@ def install() -> None:
     Stylesheet.reparse = Stylesheet.parse  # type: ignore[method-assign]
     # What Python would take without theirs: the identity.
     RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]
+    DOMNode.update_node_styles = _if_mounted(DOMNode.update_node_styles)  # type: ignore[method-assign]
     Screen._on_screen_resume = _styled_once(Screen._on_screen_resume)  # type: ignore[method-assign]
 
 
@@ -46,6 +49,15 @@ def _if_changed(set_variables: Callable[..., None]) -> Callable[..., None]:
             set_variables(self, variables)
 
     return set_if_changed
+
+
+def _if_mounted(update: Callable[..., None]) -> Callable[..., None]:
+    @wraps(update)
+    def update_if_mounted(self: DOMNode, animate: bool = True) -> None:
+        if self._parent is not None or isinstance(self, App):
+            update(self, animate)
+
+    return update_if_mounted
 
 
 def _styled_once(resume: Callable[..., None]) -> Callable[..., None]:
