@@ -121,10 +121,7 @@ PATCHES = (
     ),
     Patch(
         "style_once",
-        replaced={
-            "textual.css.stylesheet:Stylesheet.reparse": "7aea7838",
-            "textual.css.model:RuleSet.__hash__": "8be9527f",
-        },
+        replaced={"textual.css.stylesheet:Stylesheet.reparse": "7aea7838"},
         used={
             "textual.css.stylesheet:Stylesheet.parse": ("_invalid_css", "_parse_rules", "_rules"),
             "textual.css.stylesheet:Stylesheet._parse_rules": ("_parse_cache",),

@@ -12,7 +12,6 @@ from functools import wraps
 from typing import Any
 
 from textual.app import App
-from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.events import ScreenResume
@@ -26,9 +25,7 @@ def install() -> None:
     """For all apps that are made from now on."""
     Stylesheet.__init__ = _with_room(Stylesheet.__init__)  # type: ignore[method-assign]
     Stylesheet.set_variables = _if_changed(Stylesheet.set_variables)  # type: ignore[method-assign]
-    Stylesheet.reparse = Stylesheet.parse  # type: ignore[method-assign]
-    # What Python would take without theirs: the identity.
-    RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]
+    Stylesheet.reparse = _with_cache(Stylesheet.reparse)  # type: ignore[method-assign]
     DOMNode.update_node_styles = _if_mounted(DOMNode.update_node_styles)  # type: ignore[method-assign]
     Screen._on_screen_resume = _styled_once(Screen._on_screen_resume)  # type: ignore[method-assign]
 
@@ -49,6 +46,16 @@ def _if_changed(set_variables: Callable[..., None]) -> Callable[..., None]:
             set_variables(self, variables)
 
     return set_if_changed
+
+
+def _with_cache(reparse: Callable[..., None]) -> Callable[..., None]:
+    """Theirs does it in a new style sheet, which remembers nothing."""
+
+    @wraps(reparse)
+    def parse(self: Stylesheet) -> None:
+        self.parse()
+
+    return parse
 
 
 def _if_mounted(update: Callable[..., None]) -> Callable[..., None]:
