@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.run.reader import Reader
 
 _FEEL_TERMINAL_EVERY_S = 0.5
+_LOAD_FORM_AFTER_S = 0.25
 
 
 class CockpitApp(SettingsApp):
@@ -203,7 +204,7 @@ class CockpitApp(SettingsApp):
         elif self._on_painted is not None:
             self._on_painted()
         elif self._config is None:
-            form_loader.begin()
+            self.set_timer(_LOAD_FORM_AFTER_S, form_loader.begin)
 
     def on_terminal_notice(self, message: TerminalNotice) -> None:
         if self._terminal is not None:

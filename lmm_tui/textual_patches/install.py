@@ -124,7 +124,7 @@ PATCHES = (
         replaced={"textual.css.stylesheet:Stylesheet.reparse": "7aea7838"},
         used={
             "textual.css.stylesheet:Stylesheet.parse": ("_invalid_css", "_parse_rules", "_rules"),
-            "textual.css.stylesheet:Stylesheet._parse_rules": ("_parse_cache",),
+            "textual.css.stylesheet:Stylesheet.__init__": ("_parse_cache", "LRUCache"),
             "textual.css.stylesheet:Stylesheet.set_variables": ("_variables", "clear"),
             "textual.cache:LRUCache": ("grow",),
             "textual.dom:DOMNode.update_node_styles": ("update_styles", "animate"),

@@ -57,8 +57,8 @@ TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
 TRY_AFTER_S = 3.0
 """Once nothing was edited for this long, a few steps are tried."""
-CHECKS_AFTER_S, DEVICES_AFTER_S = 0.2, 0.5
-"""Importing torch holds the interpreter for moments: the first paint goes first."""
+LOOK_AFTER_S, CHECKS_AFTER_S, DEVICES_AFTER_S = 0.05, 0.2, 0.5
+"""After the first paint: imports hold the interpreter for moments."""
 
 
 class ConfigureScreen(SweepFromForm):
@@ -125,7 +125,7 @@ class ConfigureScreen(SweepFromForm):
         self.call_after_refresh(self._look_around)
 
     def _look_around(self) -> None:
-        self._look_at_data()
+        self.set_timer(LOOK_AFTER_S, self._look_at_data)
         self.set_timer(CHECKS_AFTER_S, RunConfig)  # The first edit would wait for its validators.
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 
