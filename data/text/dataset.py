@@ -27,6 +27,10 @@ Progress = Callable[[str, int, int], None]
 """Called with (activity, done, total); may raise to cancel."""
 
 
+_identities: dict[str, str] = {}
+"""Of files as they are, by `FileText.changes`: both sides of a split are of the same files."""
+
+
 class Dataset(Generic[T]):
     """Iterates over what the rows stand for; the same each time."""
 
@@ -110,12 +114,17 @@ def from_files(
             )
         reader.check_filter()
 
+    def identity(progress: Progress) -> str:
+        if (changes := files.changes) not in _identities:
+            _identities[changes] = files.identity(progress)
+        return _identities[changes]
+
     found = Dataset(
         rows,
         paths,
         located.notes,
         kind=kind,
-        identity=files.identity,
+        identity=identity,
         size=files.size,
     )
     return found

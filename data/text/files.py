@@ -38,9 +38,6 @@ _BLOCK = 1 << 20
 _REPORTED_EVERY_S = 0.25
 _AHEAD = 64
 
-_identities: dict[str, str] = {}
-"""By `FileText.changes`."""
-
 
 class FileText:
     """Documents of some files, in the order of the files."""
@@ -79,15 +76,7 @@ class FileText:
         return hashlib.blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
-        """A hash of the contents, of their order and of how each is read; names play no part.
-
-        Of files that have not changed since it is known: both sides of a split are of the same.
-        """
-        if (changes := self.changes) not in _identities:
-            _identities[changes] = self._hashed(progress)
-        return _identities[changes]
-
-    def _hashed(self, progress: Callable[[str, int, int], None]) -> str:
+        """A hash of the contents, of their order and of how each is read; names play no part."""
         whole = hashlib.blake2b(digest_size=16)
         reading = _Digests()
         with ThreadPoolExecutor(min(8, usable_cpus())) as pool:
