@@ -6,8 +6,6 @@ is kept. `trackio show` draws it.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -21,16 +19,15 @@ class TrackioTracker(Tracker):
         import trackio
 
         self._directory = run.directory
-        with _silence():
-            self._run: Any = trackio.init(
-                project=os.environ.get("TRACKIO_PROJECT", "lmm-tui"),
-                name=run.name,
-                group=run.group or None,
-                space_id=os.environ.get("TRACKIO_SPACE_ID"),
-                config=dict(config),
-                resume="allow",
-                embed=False,
-            )
+        self._run: Any = trackio.init(
+            project=os.environ.get("TRACKIO_PROJECT", "lmm-tui"),
+            name=run.name,
+            group=run.group or None,
+            space_id=os.environ.get("TRACKIO_SPACE_ID"),
+            config=dict(config),
+            resume="allow",
+            embed=False,
+        )
 
     def row(self, step: int, time: float, values: Mapping[str, float], late: bool) -> None:
         self._run.log(dict(values), step=step)
@@ -40,19 +37,12 @@ class TrackioTracker(Tracker):
         import trackio
 
         end = TrackedEnd.of(self._directory)
-        with _silence():
-            if end.samples:
-                table = trackio.Table(dataframe=pandas.DataFrame(end.samples, columns=[*COLUMNS]))
-                self._run.log({"samples": table}, step=end.samples[-1][0])
-            self._run.finish()
-
-
-def _silence() -> contextlib.redirect_stdout[io.StringIO]:
-    """trackio prints how to look at a project, which a screen in the same terminal cannot have."""
-    return contextlib.redirect_stdout(io.StringIO())
+        if end.samples:
+            table = trackio.Table(dataframe=pandas.DataFrame(end.samples, columns=[*COLUMNS]))
+            self._run.log({"samples": table}, step=end.samples[-1][0])
+        self._run.finish()
 
 
 if __name__ == "__main__":
-    with _silence():
-        print("not seen")
+    print(*COLUMNS)
     print("=== 自测通过 ===")
