@@ -37,12 +37,11 @@ from lmm_tui.metrics.writers.mirror import TrackedRun
 
 _PROGRAM = """
 import sys
-from lmm_tui.engine.run.rank_records import signal_name
 from lmm_tui.engine.trackers.tracker_process import serve
 serve(sys.argv[1])
 """
 MOST_WAITING = 10_000
-IDLE_S, BUSY_S = 8.0, 30.0
+IDLE_S, BUSY_S = 8.0, 15.0
 """How long a run that has ended waits for its tracker's process: where that does nothing, and where
 it works, such as one that has just started."""
 _LOOK_S, _WORKS = 0.25, 0.02
