@@ -145,9 +145,11 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
             kind=kind,
             further=further,
         )
-    quantised = config.get("quantization_config") or config.get("quantization")
-    if quantised:
+    of_mlx = config.get("quantization")
+    if quantised := config.get("quantization_config") or of_mlx:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        if of_mlx:
+            method = "MLX"
         raise WeightsError(
             "{origin}: its weights are quantised ({method}) and cannot be "
             "trained; give the model's original folder, or a GGUF file",

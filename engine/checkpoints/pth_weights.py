@@ -141,7 +141,6 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-
 def code_in_pickle(error: Exception) -> str:
     """What torch did not unpickle, in a sentence without its advice to do so; empty otherwise."""
     text = str(error)
@@ -152,6 +151,7 @@ def code_in_pickle(error: Exception) -> str:
         "it holds {name}, which could run code; give plain tensors, best as safetensors",
         name=found[1] if found else "more than tensors",
     )
+
 
 if __name__ == "__main__":
     import tempfile

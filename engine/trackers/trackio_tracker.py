@@ -14,7 +14,6 @@ from typing import Any
 from lmm_tui.engine.trackers.tracked_end import COLUMNS, TrackedEnd
 from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
 
-
 _LOSS = ("persist", "dropped", "degraded")
 
 
