@@ -1,7 +1,6 @@
 """What reading weights changed or left out is said wherever they are read."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
