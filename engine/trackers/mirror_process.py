@@ -217,19 +217,22 @@ class MirrorProcess:
     def _tell_the_end(self) -> None:
         if self._failure:  # That was told.
             return
-        counts = {"name": self._name, "taken": self._taken, "written": self._written}
         if self._hangs:
             assert self._ended is not None
             text = Message(
                 "the tracker {name} did not end within {seconds} s and was stopped: it took "
                 "{taken} of {written} rows, and may lack the samples; the run directory has all",
                 seconds=round(monotonic() - self._ended),
-                **counts,
+                name=self._name,
+                taken=self._taken,
+                written=self._written,
             )
         else:
             text = Message(
                 "the tracker {name} took {taken} of {written} rows; metrics.jsonl has all of them",
-                **counts,
+                name=self._name,
+                taken=self._taken,
+                written=self._written,
             )
         self._tell(text)
 

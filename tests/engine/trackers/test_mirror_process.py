@@ -169,6 +169,29 @@ def test_rows_that_do_not_fit_are_left_out_and_said(
     assert len(told) == 2 and told[1].endswith(" of 30 rows; metrics.jsonl has all of them")
 
 
+WARNING = "trackio failed to flush metric logs: disk full. This batch could not be persisted."
+
+
+def test_what_trackio_only_warns_of_is_said(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = f"""
+import warnings
+class Run:
+    def log(self, row, step): warnings.warn({WARNING!r})
+    def finish(self): ...
+def init(**_):
+    warnings.warn("trackio has no GPU to log")
+    return Run()
+"""
+    (tmp_path / "package" / "trackio.py").write_text(package)
+    told: list[str] = []
+    mirror = MirrorProcess("trackio", TrackedRun("one", "sft", tmp_path), {}, told.append)
+    mirror.write(1, 1e9, {"train/loss": 2.0})
+    mirror.close()
+    assert len(told) == 1 and WARNING in told[0]
+
+
 def test_a_run_without_a_row_starts_nothing(made: Made, tmp_path: Path) -> None:
     mirror, told = made("import", "sleeps")
     mirror.close()
