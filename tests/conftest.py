@@ -15,7 +15,7 @@ from lmm_tui import child_process
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
 
-settings.register_profile("any machine", deadline=None, max_examples=40)
+settings.register_profile("any machine", deadline=None, max_examples=25)
 settings.load_profile("any machine")
 
 
