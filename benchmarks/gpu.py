@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -187,4 +186,4 @@ def _parameters(case: Case) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

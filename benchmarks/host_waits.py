@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -77,7 +77,7 @@ class HostWaits(TorchDispatchMode):
             self._count()
         return func(*args, **(kwargs or {}))
 
-    def paused(self) -> patch[Any]:  # type: ignore[type-arg]
+    def paused(self) -> AbstractContextManager[Any]:
         """Count nothing in the `with` block."""
         return patch.object(self, "_count", lambda: None)
 

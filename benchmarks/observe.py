@@ -303,7 +303,7 @@ def _healthy_store(steps: int) -> SeriesStore:
     validated = np.arange(99, steps, 100)
     values = columns[names.TRAIN_LOSS][validated] + 0.1
     block = {name: (None, column) for name, column in columns.items()}
-    store.extend(at, block | {names.VAL_LOSS: (validated, values)}, at + 1e9)
+    store.extend(at, block | {names.VAL_LOSS: (validated, values)}, at.astype(np.float64) + 1e9)
     return store
 
 

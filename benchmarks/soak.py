@@ -216,7 +216,7 @@ def _run_command(place: Path, name: str, command: Sequence[str]) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     # multiprocessing leaves a closed one to its children, and commands ask it for its terminal.
-    sys.__stdin__ = sys.stdin
+    vars(sys)["__stdin__"] = sys.stdin
     from lmm_tui.cli import main
 
     sys.exit(main.run(command))

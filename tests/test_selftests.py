@@ -15,7 +15,6 @@ from repository import ROOT
 
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
-SHARDS = 2
 IMPORTED_ONCE = (
     "torch",
     "torch._dynamo",
@@ -41,9 +40,8 @@ def last_line(output: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shard", range(SHARDS))
-def test_every_module_file_passes_its_self_test(shard: int) -> None:
-    files = module_files()[shard::SHARDS]
+def test_every_module_file_passes_its_self_test() -> None:
+    files = module_files()
     program = [ROOT / "tests/support/run_alone.py", *files]
     output, errors = Forked(program, ROOT, ENVIRONMENT, IMPORTED_ONCE).communicate(None)
     reports = [json.loads(line) for line in output.splitlines()]

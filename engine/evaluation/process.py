@@ -110,8 +110,7 @@ def _failure(stderr: bytes, log: Path) -> EvaluateError:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
-        try:
-            evaluate(Job("/nowhere", ("lmm_sums",), device="quantum"), print, Path(home))
-        except EvaluateError as refusal:
-            print(refusal)
+        kept = Path(home) / "last-failure.log"
+        print(_failure(b"Traceback\nMemoryError: no room", kept))
+        assert kept.read_text() == "Traceback\nMemoryError: no room\n"
     print("=== 自测通过 ===")

@@ -10,8 +10,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 
 PACKAGES = (
     *("torch", "numpy", "tokenizers", "fastokens", "transformers", "peft", "lm-eval"),
@@ -53,7 +55,8 @@ def command_line(arguments: Sequence[str] | None = None) -> list[str]:
     return shown
 
 
-def package_versions() -> dict[str, str]:
+@cache  # Each is a file of thousands of lines to parse; a process may begin many runs.
+def package_versions() -> Mapping[str, str]:
     """Of the packages that a run's numbers follow from, as far as they are installed."""
     found = {}
     for package in PACKAGES:
@@ -61,7 +64,7 @@ def package_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def git_state(folder: str | None = None) -> dict[str, str]:

@@ -230,21 +230,8 @@ def _share(total: Tensor, share: float) -> Tensor:
 
 
 if __name__ == "__main__":
-    import json
-    import tempfile
-    from pathlib import Path
-
-    from lmm_tui.engine.config.resolve import resolve
-
     first: Rendered = ([1, 2, 3], [False, True, True])
     second: Rendered = ([7, 7, 8, 9], [False, False, True, True])
+    print(_crossed(first, second, 9))
     assert _crossed(first, second, 9)[0] == [1, 8, 9]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "pairs.jsonl")
-        rows = ({"prompt": f"{n}?", "chosen": f"{n}", "rejected": "no"} for n in range(99))
-        file.write_text("\n".join(map(json.dumps, rows)))
-        few = {"stage": "kto", "data.source": str(file), "model.vocab_size": 300}
-        settings = resolve(assignments=few).completed()
-        stage = KtoStage(settings, torch.device("cpu"), lambda *_: None)
-    print(len(stage.probe_sequence), stage.steps_per_epoch)
     print("=== 自测通过 ===")

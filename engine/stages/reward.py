@@ -85,20 +85,7 @@ def rewards_of(hidden_NxD: Tensor, head_1xD: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    import json
-    import tempfile
-    from pathlib import Path
-
-    from lmm_tui.engine.config.resolve import resolve
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "pairs.jsonl")
-        rows = ({"prompt": f"{n}?", "chosen": f"{n}", "rejected": "no"} for n in range(99))
-        file.write_text("\n".join(map(json.dumps, rows)))
-        few = {"stage": "reward", "data.source": str(file), "model.vocab_size": 300}
-        settings = resolve(assignments=few).completed()
-        stage = RewardStage(settings, torch.device("cpu"), lambda *_: None)
-    batch = stage.micro_batches(0)[0]
-    print(batch.weight, int((batch.labels_BxT >= 0).sum()))
-    assert int((batch.labels_BxT >= 0).sum()) == 2 * batch.weight
+    chosen, rejected = rewards_of(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.ones(1, 2))
+    print(chosen, rejected, reward_loss(chosen, rejected))
+    assert chosen - rejected == 1
     print("=== 自测通过 ===")

@@ -192,7 +192,7 @@ def _identity(job: TrainJob, stage: StageInfo) -> RunInfo:
         group=job.config.group,
         stage_info={} if stage.name in BUILT_IN else stage.record(),
         model=job.config.model.preset,
-        packages={"lmm-tui": __version__} | package_versions(),
+        packages={"lmm-tui": __version__, **package_versions()},
         earlier_s=before.seconds_at(job.run_dir.read_status().heartbeat) if before else 0,
     )
 

@@ -278,9 +278,9 @@ def _start(path: Path) -> subprocess.Popen[str]:
 
 
 if __name__ == "__main__":
-    missing = CheckpointBackend(Path("/nowhere/checkpoints/step-000000001"))
-    print(reply := missing.ask("talk", {"prompt": "hello"}), label_of(missing))
-    missing.close()
+    closed = CheckpointBackend(Path("/nowhere/checkpoints/step-000000001"))
+    closed.close()
+    print(reply := closed.ask("talk", {"prompt": "hello"}), label_of(closed))
     assert not reply.ok
     print(parsed := parse_sampling("temperature=0.5 max_tokens=20"))
     assert parsed == SamplingOptions(0.5, None, 20)

@@ -77,8 +77,6 @@ def _answer(config: RunConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     small = resolve(assignments={"model.num_layers": 1})
-    found = simulated(small)
-    print(f"{found.memory / 1e6:.0f} MB")
-    assert found.memory > 16 * small.model.shape().parameters
-    assert found.shape == small.model.shape()
+    print(found := _answer(small))
+    assert found["memory"] > 16 * small.model.shape().parameters
     print("=== 自测通过 ===")

@@ -138,6 +138,8 @@ class PartialCompositor(Compositor):
             self._dirty_regions.clear()
             return None
         changed: dict[Widget, list[Region]] = {}
+        # Kept, since a widget that is rendered may ask where it is, which lays the screen out anew.
+        visible = self.visible_widgets
         left = self.size.area // 2
         for region in self._dirty_regions:
             widget = self._owner(region)
@@ -150,7 +152,7 @@ class PartialCompositor(Compositor):
         pieces = tuple(
             piece
             for widget, regions in changed.items()
-            for piece in self._render_regions(widget, regions)
+            for piece in _render_regions(widget, visible[widget][0], regions)
         )
         return PartialUpdate(pieces, terminal_contents(active_app.get())) if pieces else None
 
@@ -199,12 +201,12 @@ class PartialCompositor(Compositor):
                 break
         return None
 
-    def _render_regions(self, widget: Widget, regions: list[Region]) -> Iterator[Piece]:
-        area, _ = self.visible_widgets[widget]
-        for region in regions:
-            strips = widget.render_lines(region.translate(-area.offset))
-            for y, strip in zip(region.line_range, strips, strict=True):
-                yield region.x, y, strip
+
+def _render_regions(widget: Widget, area: Region, regions: list[Region]) -> Iterator[Piece]:
+    for region in regions:
+        strips = widget.render_lines(region.translate(-area.offset))
+        for y, strip in zip(region.line_range, strips, strict=True):
+            yield region.x, y, strip
 
 
 def _join(line: Line) -> Strip:

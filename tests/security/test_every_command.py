@@ -158,6 +158,7 @@ def test_every_command_stands_here() -> None:
     assert tried == main.COMMANDS.keys()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_nothing_outside_is_touched_and_every_command_ends(
     trapped: str,
     canary: Path,
@@ -171,7 +172,7 @@ def test_nothing_outside_is_touched_and_every_command_ends(
             began = sum(os.times()[:4])
             code = main.run(command)
             out, err = (part.decode("utf-8", "replace") for part in capsysbinary.readouterr())
-            # Processor time, of children, too: what waits for ever ends with the test's limit.
+            # Processor time: what waits for ever ends with the test's limit.
             assert sum(os.times()[:4]) - began < 10, command
             assert code in (0, 1, 2) and "Traceback" not in err, (command, err)
             if command[0] == "serve-run":  # Its stdout is compressed.

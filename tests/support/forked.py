@@ -69,15 +69,21 @@ def start_workers_server(arguments: Sequence[str]) -> str:
     return shlex.join([sys.executable, str(_HERE / "forked_python.py"), socket])
 
 
-def _connected(path: str | None) -> socket.socket:
+def started_server() -> str:
+    """Its path; a process that has it in its environment can ask, too."""
     with _LOCK:
         if _SERVER not in os.environ:
             start_server()
+    return os.environ[_SERVER]
+
+
+def _connected(path: str | None) -> socket.socket:
+    path = path or started_server()
     connection = socket.socket(socket.AF_UNIX)
     deadline = time.monotonic() + 300
     while True:  # A server is up a moment after it was started.
         try:
-            connection.connect(path or os.environ[_SERVER])
+            connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             if time.monotonic() > deadline:
                 raise

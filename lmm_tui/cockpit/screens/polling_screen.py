@@ -34,6 +34,7 @@ class PollingScreen(Screen[None]):
         self._timer: Timer | None = None
         self._period = 0.0
         self._intervals: list[Timer] = []
+        self._under_dialogs: list[Timer] = []
         self._covered = False
         self._busy: set[str] = set()
 
@@ -65,10 +66,12 @@ class PollingScreen(Screen[None]):
                 call()
                 stack[-1].refresh()
 
-        self.set_interval(seconds, look)
+        self._under_dialogs.append(self.set_interval(seconds, look, pause=True))
 
     def on_screen_resume(self) -> None:
         self._covered = False
+        for timer in self._under_dialogs:
+            timer.pause()
         for timer in self._intervals:
             timer.resume()
         if not self._period:
@@ -79,6 +82,9 @@ class PollingScreen(Screen[None]):
         self._covered = True
         for timer in self._intervals:
             timer.pause()
+        if any(isinstance(top, ModalScreen) for top in self.app.screen_stack[-1:]):
+            for timer in self._under_dialogs:
+                timer.resume()
 
     @property
     def busy(self) -> bool:

@@ -91,7 +91,7 @@ def open_run(config: RunConfig, resume: RunDir | None) -> RunDir:
         run.write_status(replace(run.read_status(), state="starting", error=""))
     else:
         run.write_config(job.config_text)
-        packages = {"lmm-tui": __version__} | package_versions()
+        packages = {"lmm-tui": __version__, **package_versions()}
         stage = job.config.stage_name
         model, group = job.config.model.preset, job.config.group
         run.write_info(identify(run.name, stage, packages=packages, model=model, group=group))

@@ -240,11 +240,8 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        worker = RunDir(folder).path / "worker.py"
-        worker.write_text("import os; print('rank', os.environ['RANK'])")
-        RunDir(folder).ranks.mkdir()
-        kept, at = keep_store(("127.0.0.1", 0), 10.0)
-        demo = Group(RunDir(folder), Nodes(), at, 2, 0, 5.0, 10.0, (str(worker),))
-        assert run_group(demo, kept) == 0
+        kept, _ = keep_store(("127.0.0.1", 0), 10.0)
+        demo = SupervisorFile(RunDir(folder), kept, ("here",), 0, restarts=2)
+        assert _conclude(RunDir(folder), demo, "failed", refused=True) == REFUSED
         print(RunDir(folder).supervisor_file.read_text())
     print("=== 自测通过 ===")

@@ -418,6 +418,7 @@ def test_a_tokenizer_without_chat_tokens_cannot_chat(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_children")
 def test_a_checkpoint_is_evaluated_while_its_run_trains(
     small: MakeConfig, job: Job, tmp_path: Path
 ) -> None:

@@ -140,13 +140,13 @@ def test_the_settings_file_says_what_the_run_began_with(small: MakeConfig, tmp_p
     process.past(2)
     process.send("checkpoint")
     reply = process.send("set", lr=1e-3)
-    process.kill()
+    last = process.kill()
     assert load_toml(process.run.config)["optim"]["lr"] == 2e-3
     assert settings_of(process.run).optim.lr == 1e-3
     assert "peak learning rate 0.002 → 0.001 (now " in reply.message
     assert "the cosine schedule continues" in reply.message
     process.start(**{"train.steps": 200_000})
-    process.past(reply.step)
+    process.past(last)
     process.kill()
     kept = read_history(process.run.events)
     assert kept.began == {"optim.lr": 2e-3, "train.steps": 100_000}

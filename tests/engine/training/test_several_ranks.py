@@ -26,6 +26,8 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.runs.detached import start
 
 STEPS = 4
+FEW = {"train.steps": 3, "log.val_every": 3, "log.probe_every": 3}
+"""For runs that are only compared: the second update is that of an optimiser with a state."""
 CHAT: dict[str, Any] = {"data.seq_len": 64}
 GRPO = CHAT | {"stage": "grpo", "grpo.group": 2, "grpo.max_tokens": 6}
 STAGES: dict[str, dict[str, Any]] = {
@@ -71,7 +73,7 @@ def jobs(folder: Path, way: str, stages: Sequence[str], **more: Any) -> list[dic
     """The runs of some stages, to be trained in one way."""
 
     def own(stage: str) -> dict[str, Any]:
-        chosen = STAGES[stage] | {"name": f"{stage}-{way}"}
+        chosen = FEW | STAGES[stage] | {"name": f"{stage}-{way}"}
         if stage == "distill":
             chosen |= {"distill.teacher": str(folder / "pretrain-alone")}
         if kind := chosen.get("stage"):

@@ -384,7 +384,7 @@ def live_run(tmp_path: Path) -> Iterator[Mailbox]:
     server = ControlServer(mailbox, run.socket_path())
 
     def serve() -> None:
-        while request := mailbox.take(timeout_s=20):
+        while request := mailbox.take(timeout_s=120):
             if request.command == "stop":
                 request.answer(Reply(True, "stopped", 41))
                 return

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from forked import Forked
 from made_runs import make_run
+from processes import until
 from repository import ROOT
 
 from lmm_tui.cli import main
@@ -91,9 +91,7 @@ def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -
     command = ["-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
     process = Forked(command, ROOT, os.environ)
     answers = tmp_path / "cache" / "lmm-tui" / "evaluation" / "answers"
-    deadline = time.monotonic() + 60
-    while not list(answers.glob("*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or list(answers.glob("*")))
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == main.INTERRUPTED

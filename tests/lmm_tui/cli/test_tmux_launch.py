@@ -82,7 +82,7 @@ class Tmux:
         """The screen and what went off it: that the pane is dead scrolls it by a line."""
         return self._run("capture-pane", "-p", "-S", "-")
 
-    def wait_for(self, *texts, timeout_s=60.0):
+    def wait_for(self, *texts, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
         while not all(text in self.screen() for text in texts):
             assert time.monotonic() < deadline, self.screen()
@@ -123,7 +123,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def wait_until(tmux, condition, timeout_s=60.0):
+def wait_until(tmux, condition, timeout_s=120.0):
     """Wait for what a run writes."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -269,7 +269,7 @@ def test_a_killed_terminal_leaves_training_alone_and_no_screen_spinning(tmux, tm
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert Reader(run.path).send("stop").ok
-    process.wait(90)
+    process.wait(120)
     status = run.read_status()
     assert status.state == "stopped" and status.step > paused_at
     assert (run.checkpoints / f"step-{status.step:09d}").is_dir()

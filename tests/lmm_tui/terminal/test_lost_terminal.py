@@ -22,7 +22,9 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_run import FakeRun
+from forked import started_server
 from processes import PROGRAM, fake_ssh
+from repository import ROOT
 from terminals import Pty, Tmux
 
 from lmm_tui.engine.run.run_dir import RunDir
@@ -47,6 +49,13 @@ WHAT = [
 ]
 START = {"monitor": 2.0, "remote": 4.0, "launch": 5.0}
 """How long a start takes among others, in starts of a monitor alone."""
+FORKING = f"""
+import sys
+sys.path.append({str(ROOT / "tests/support")!r})
+from forked_children import fork_own_children
+fork_own_children({{}})
+"""
+"""What goes before our program where its training need not import torch first: it is forked."""
 SMALL = {
     "model.hidden_size": 32,
     "model.num_layers": 2,
@@ -109,14 +118,20 @@ class Attempt:
         self._kill, self._folder = kill, folder
         self._start_s = START[kill.command] * monitor_s
         self._run = RunDir(folder / "runs" / "demo")
-        self._mark = f"LMM_TEST_MARK={folder}"
+        self._mark = f"LMM_TEST_MARK={folder}".encode()
         env = os.environ | fake_ssh(folder) | {"LMM_TEST_MARK": str(folder)}
-        words = [*PROGRAM, *self._words(watched)]
+        words = [*self._program(), *self._words(watched)]
         self._terminal = (
             Tmux(words, folder, env)
             if kill.where == "tmux"
             else Pty(words, folder, env, under_shell=kill.where == "shell")
         )
+
+    def _program(self) -> list[str]:
+        """A true one for a kill at its start."""
+        if self._kill.command != "launch" or self._kill.phase == "start":
+            return PROGRAM
+        return [*PROGRAM[:2], FORKING + PROGRAM[2]]
 
     def _words(self, watched: Path) -> list[str]:
         if self._kill.command == "monitor":
@@ -198,14 +213,18 @@ class Attempt:
                 time.sleep(0.1)  # There is nothing to wait on: what is left is no child of ours.
 
     def _left(self) -> list[psutil.Process]:
-        """Processes that came of this attempt; zombies have no environment."""
+        """Processes that came of this attempt; zombies have no environment and no folder.
+
+        A forked one has the environment of the server, but works in our folder.
+        """
         if isinstance(self._terminal, Pty):
             self._terminal.process.poll()
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError, psutil.NoSuchProcess):
-                if entry.name.isdecimal() and self._mark in (
-                    (entry / "environ").read_bytes().decode("utf-8", "replace").split("\0")
+                if entry.name.isdecimal() and (
+                    self._mark in (entry / "environ").read_bytes().split(b"\0")
+                    or (entry / "cwd").readlink() == self._folder
                 ):
                     found.append(psutil.Process(int(entry.name)))
         return found
@@ -264,6 +283,7 @@ def test_nothing_but_training_outlives_a_terminal_or_a_signal(
     watched: Path, tmp_path: Path
 ) -> None:
     print(f"LMM_TEST_SEED={SEED} LMM_TEST_KILLS={KILLS}")
+    started_server()
     monitor_s = start_of_a_monitor(tmp_path, watched)
 
     def attempt(kill: Kill) -> str:

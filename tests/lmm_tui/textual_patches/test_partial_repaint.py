@@ -5,9 +5,12 @@ from fake_run import FakeRun
 from looking import screen_text, settled, until, until_read, until_reserved
 from rich.console import Console
 from rich.segment import Segment
+from textual.app import App
+from textual.containers import Vertical
 from textual.geometry import Region
 from textual.renderables.background_screen import BackgroundScreen
 from textual.strip import Strip
+from textual.widgets import Static
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.widgets.key_list import KeyList
@@ -188,6 +191,39 @@ async def test_where_widgets_overlap_whole_lines_are_painted(run):
         update = compositor.render_partial_update()
         assert isinstance(update, LinesUpdate) and len(update.lines) == 50
         assert not compositor._dirty_regions
+
+
+class Distance(Static):
+    """A widget that asks, while it is rendered, for the place of one that is not displayed."""
+
+    def render(self):
+        return str(self.app.query_one("#far").region.y)
+
+
+class Distances(App):
+    CSS = "#far { display: none }"
+
+    def compose(self):
+        with Vertical():
+            yield from (Distance() for _ in range(3))
+        yield Static(id="far")
+
+
+async def test_what_is_rendered_may_have_the_screen_laid_out_anew(monkeypatch):
+    monkeypatch.setattr("textual.screen.Compositor", PartialCompositor)
+    app = Distances()
+    async with app.run_test(size=(40, 12)) as pilot:
+        await settled(pilot)
+        compositor, distances = app.screen._compositor, set(app.query(Distance))
+        compositor.reflow_visible(app.screen, app.size)  # As scrolling does: the rest comes later.
+        compositor._dirty_regions.clear()
+        app.query_one(Vertical).display = False
+        for widget in distances:
+            widget.refresh()
+        compositor.update_widgets(distances)
+        update = compositor.render_partial_update()
+        assert isinstance(update, PartialUpdate) and len(update.pieces) == 3
+        assert not compositor.visible_widgets.keys() & distances
 
 
 @pytest.mark.parametrize("size", [(200, 50), (80, 24)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from looking import screen_text, toasts
+from looking import screen_text, toasts, until
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
@@ -66,11 +66,7 @@ class Seat:
         await self.pilot.pause()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        for _ in range(500):
-            if condition():
-                return
-            await self.pilot.pause(0.01)
-        raise AssertionError(f"never came true; the screen shows\n{self.text}")
+        await until(self.pilot, condition)
 
     @property
     def text(self) -> str:
@@ -440,10 +436,7 @@ async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pyte
     async with seated() as seat:
         choice = seat.screen.field("device").editor
         assert isinstance(choice, ChoiceRow)
-        for _ in range(60):
-            if seat.screen.known.devices:
-                break
-            await seat.pilot.pause(0.5)
+        await seat.until(lambda: seat.screen.known.devices)
         best = seat.screen.known.devices[0]
         assert choice.choices[0] == "auto" and best.name in choice.choices
         assert choice.value == "auto"

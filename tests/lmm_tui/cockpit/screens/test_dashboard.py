@@ -357,7 +357,7 @@ async def test_e_writes_the_plots_in_a_process_of_its_own(run):
     async with cockpit(run) as (app, pilot):
         await pilot.press("e")
         await until(pilot, lambda: "queued: export" in screen_text(app))
-        await until(pilot, lambda: toasts(app), timeout_s=60)
+        await until(pilot, lambda: toasts(app))
         assert toasts(app)[0].startswith("wrote ")
         await until(pilot, lambda: "export wrote" in screen_text(app))
     assert {path.name for path in run.dir.plots.iterdir()} == {"training.png", "probes.png"}
@@ -368,7 +368,7 @@ async def test_export_of_a_run_without_values_says_why_and_the_screen_stays(run)
     async with cockpit(run) as (app, pilot):
         run.dir.info_file.unlink()
         await pilot.press("e")
-        await until(pilot, lambda: toasts(app), timeout_s=60)
+        await until(pilot, lambda: toasts(app))
         assert app.is_running
 
 
