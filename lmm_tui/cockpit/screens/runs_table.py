@@ -27,6 +27,8 @@ DEFAULT_COLUMNS = (
 )
 """What a list shows until a person chooses."""
 
+_OFTEN_EMPTY = ("parent", "tag", "note")
+
 GROUP = "\0"
 """Before the name of a group, in the key of its row."""
 
@@ -99,6 +101,17 @@ class RunsTable:
             cells["name"] = (line.prefix + run.name, CURRENT if current else "")
             self._cells[run.name] = known = version, cells
         return TableRow(run.name, known[1], marked)
+
+
+def without_empty(
+    names: Sequence[str], columns: RunColumns, runs: Sequence[ListedRun]
+) -> list[str]:
+    """Without the columns that few runs fill, where none does: names need the room."""
+    return [
+        name
+        for name in names
+        if name not in _OFTEN_EMPTY or any(columns.value(run, name) for run in runs)
+    ]
 
 
 def _column(name: str, columns: RunColumns, runs: Sequence[ListedRun]) -> TableColumn:
