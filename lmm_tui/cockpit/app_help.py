@@ -36,7 +36,7 @@ class Palette(CommandPalette):
 
     DEFAULT_CSS = """
     Palette #--input { height: 1; border: none; background: $panel; }
-    Palette #--input Label { margin: 0 0 0 1; color: $accent; text-style: bold; }
+    Palette #--input SearchIcon { width: 3; margin: 0; padding: 0 1; color: $accent; }
     Palette #--input Input { height: 1; border: none; padding: 0; }
     Palette > Vertical { margin-top: 2; }
     """

@@ -68,7 +68,7 @@ def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     baseline = 15 if width >= 90 else 7
     names = [clean(f"{score.task} {score.metric}") for score in record.outcome.scores]
     wanted = min(max(map(cell_len, names), default=12), 40)
-    room = width - 29 - baseline - wanted
+    room = width - 32 - baseline - wanted
     bar = min(max(room, 0), 40) if room >= 12 else 0
     name = max(min(width - 30 - baseline - (bar + 2 if bar else 0), wanted), 12)
     guess = tr("random baseline") if baseline > 7 else tr("random")
