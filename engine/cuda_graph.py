@@ -1,7 +1,7 @@
 """Work that is launched many times as it is: on CUDA as one graph instead of kernel by kernel.
 
-A turn of generation is some hundred kernels of microseconds, each of which costs the host about as
-long to launch as the GPU to run.
+A turn of generation, or a step of a small model, is hundreds of kernels of microseconds, each of
+which costs the host about as long to launch as the GPU to run.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ Work = Callable[[], None]
 """The same operations on the same memory in each call, without a decision of the host."""
 
 
+def can_record(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
 def repeatable(work: Work, device: torch.device) -> Work:
     """`work`, which on CUDA is recorded in its second call."""
-    return RecordedWork(work) if device.type == "cuda" else work
+    return RecordedWork(work) if can_record(device) else work
 
 
 class RecordedWork:
@@ -38,16 +42,21 @@ class RecordedWork:
 
     def _recorded(self) -> torch.cuda.CUDAGraph | None:
         """None where an operation can't be recorded: it is launched as before then."""
-        graph = torch.cuda.CUDAGraph()
         try:
-            # Another thread may pin memory for the next batch meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._work()
+            return recorded(self._work)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             return None
-        return graph
+
+
+def recorded(work: Work) -> torch.cuda.CUDAGraph:
+    """The operations of `work`, not done yet; RuntimeError where one of them can't be recorded."""
+    graph = torch.cuda.CUDAGraph()
+    # Another thread may pin memory for the next batch meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        work()
+    return graph
 
 
 if __name__ == "__main__":

@@ -84,5 +84,6 @@ def test_the_script_for_whoever_has_a_gpu_runs_in_miniature(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     gpu.run()
     said = capsys.readouterr().out
-    for part in ("its figures mean nothing", "ratio 1.5", "MFU", "estimated", "rollouts"):
+    options = "optim.state_dtype = 8bit", "train.cuda_graphs: on, but a graph needs a CUDA GPU"
+    for part in ("its figures mean nothing", *options, "ratio 1.5", "MFU", "estimated", "rollouts"):
         assert part in said

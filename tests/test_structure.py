@@ -43,6 +43,9 @@ PRIVATE_ALLOWED: dict[str, tuple[str, ...]] = {
     "tests/engine/stages/test_stages.py": ("_order", "_train"),
     # The loop's one step, between what happens before and after it.
     "tests/engine/training/test_host_waits.py": ("_step",),
+    "tests/engine/training/test_recorded_steps.py": ("_step",),
+    # Whether an operation of torch changes what it is given.
+    "tests/support/tape.py": ("_schema",),
     # Stages whose data are real and whose models have no numbers.
     "tests/support/fake_gpu.py": (
         "_batches",

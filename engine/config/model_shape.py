@@ -99,7 +99,7 @@ class ModelShape:
         seq_len: int,
         *,
         half_precision: bool = False,
-        optimizer_values: int = 2,
+        optimizer_values: float = 2,
         accumulates: bool = False,
     ) -> int:
         """A first answer to how much memory a step takes, in bytes, where there is no time for
@@ -124,7 +124,7 @@ class ModelShape:
         at_loss = kept + logits * _BYTES_PER_LOGIT + 4 * self.embedding_parameters
         at_loss += (accumulates * self.parameters + 5 * tokens * self.hidden_size) * 4
         after = 4 * self.parameters + 8 * self.embedding_parameters
-        return self.parameters * 4 * (1 + optimizer_values) + max(at_loss, after)
+        return round(self.parameters * 4 * (1 + optimizer_values)) + max(at_loss, after)
 
 
 def _shape(vocab: int, hidden: int, layers: int, heads: int, kv: int, inner: int) -> ModelShape:

@@ -17,6 +17,8 @@ _AT_START = (
     "train.precision",
     "train.compile",
     "train.recompute",
+    "train.cuda_graphs",
+    "train.fp8",
     "train.threads",
     "data.cache_dir",
     "log.tensorboard",
@@ -32,7 +34,7 @@ _CHANGEABLE = (
     "train.rollback_lr_factor",
 )
 _CHANGEABLE_SECTIONS = ("optim.", "log.", *_AT_START_SECTIONS)
-_FIXED = ("optim.name",)
+_FIXED = ("optim.name", "optim.state_dtype")
 """Settings that may change in a run: none that the shape of the weights or the data order depend
 on. Commands and rewards are among them, so that those of a stranger's run can be switched off."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ class Linear(nn.Linear):
 
     cast: Tensor | None = None
     """`weight` in the type of activations, within `cast_once`."""
+    in_fp8: Callable[[Tensor], Tensor] | None = None
+    """The product of passes with gradients, where `engine.model.fp8` has set one."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
@@ -25,6 +27,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """In the type of `x`: activations in bf16 stay so, whatever the weights are kept in."""
+        if self.in_fp8 is not None and torch.is_grad_enabled():
+            return self.in_fp8(x)
         return F.linear(x, self.weight.to(x.dtype) if self.cast is None else self.cast)
 
 

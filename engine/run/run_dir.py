@@ -15,10 +15,9 @@ import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from lmm_tui.engine.run.process_lives import process_lives
-from lmm_tui.engine.run.rank_records import read_supervisor
 from lmm_tui.engine.run.run_dir_error import RunDirError, writing
 from lmm_tui.engine.run.run_records import (
     ACTIVE_STATES,
@@ -36,6 +35,9 @@ from lmm_tui.guarded_files import (
     replace_text,
 )
 from lmm_tui.message import Message, os_reason
+
+if TYPE_CHECKING:
+    from lmm_tui.engine.run.rank_records import SupervisorRecord
 
 _log = logging.getLogger("engine")
 
@@ -202,7 +204,7 @@ class RunDir:
     def derived_state(self, info: RunInfo, status: RunStatus, now: float | None = None) -> str:
         """`status.state`, `crashed` (process gone on this host), `stale` (silent for 10 s), or
         `restarting` (its ranks have ended, and their supervisor starts them again)."""
-        if status.state != "finished" and (supervisor := read_supervisor(self.supervisor_file)):
+        if status.state != "finished" and (supervisor := self._supervisor()):
             if supervisor.restarting:
                 return "restarting"
             if status.state == "starting" and supervisor.active:
@@ -221,8 +223,15 @@ class RunDir:
 
     def restart_count(self) -> str:
         """`1/3` while a supervisor starts the ranks of this run again, else empty."""
-        supervisor = read_supervisor(self.supervisor_file)
+        supervisor = self._supervisor()
         return "" if supervisor is None else supervisor.restarting
+
+    def _supervisor(self) -> SupervisorRecord | None:
+        if not os.path.lexists(self.supervisor_file):
+            return None  # Most runs have none, and need nothing of it.
+        from lmm_tui.engine.run.rank_records import read_supervisor
+
+        return read_supervisor(self.supervisor_file)
 
     def listening_at(self, info: RunInfo) -> Path:
         """The socket of its process; a moved or copied run ignores the recorded path."""

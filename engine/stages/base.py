@@ -126,6 +126,10 @@ class Stage(ABC):
     laid_out_ahead = False
     """Whether `micro_batches` may be called in another thread before the step that goes before is
     done: where the data of a step don't depend on the model, and only the step is read."""
+    recordable = False
+    """Whether `loss` makes the same operations on the device for all micro-batches that are equal
+    but for the numbers in their tensors: a step can be one CUDA graph then. A subclass with a
+    `loss` of its own says so anew."""
     own_settings: type[Section] | None = None
     """The settings of a stage of one's own, for the form: what `settings` is called with."""
     steps_per_epoch: float
@@ -140,6 +144,11 @@ class Stage(ABC):
     """How the model stands on them; set after `begin`."""
     probe_sequence: list[int]
     """Tokens of validation data whose losses are shown one by one; none: there is no such text."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "loss" in vars(cls) and "recordable" not in vars(cls):
+            cls.recordable = False
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         """Read the data; `progress` is told of what takes long. Raises LmmError.

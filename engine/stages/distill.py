@@ -35,6 +35,7 @@ class DistillStage(Stage):
     """The data of another stage, with the divergence from a teacher as the loss."""
 
     info = DISTILL
+    recordable = True
     shapes_vary = False
     laid_out_ahead = True
 
@@ -53,6 +54,7 @@ class DistillStage(Stage):
             config = config.model_copy(update={"data": data})
         source = PretrainStage if settings.data == "text" else SftStage
         self._source: LikelihoodStage[Any] = source(config, device, progress)
+        self.recordable = self.recordable and self._source.recordable
         self.tokenizer = self._source.tokenizer
         self.data_fingerprint = self._source.data_fingerprint
         self.cache_entries = self._source.cache_entries

@@ -41,6 +41,7 @@ class PretrainStage(LikelihoodStage[Blocks]):
     """Text that is tokenised once and cut into sequences of one length."""
 
     info = PRETRAIN
+    recordable = True
 
     prompts: tuple[str, ...] = ("Once upon a time", "小兔子", "12 + 7 =", "def ")
     _stream: TokenStream | None = None

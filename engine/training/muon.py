@@ -65,12 +65,14 @@ class StackedMuon(torch.optim.Muon):
         dtype = torch.float32 if group.get("compute") == "fp32" else torch.bfloat16
         direction_NxAxB = self._direction(bucket[0], update_NxAxB.to(dtype), group)
         rows, columns = bucket[0].shape
-        lr = float(group["lr"])
+        lr: Tensor | float = group["lr"]
         torch._foreach_mul_(weights, 1 - lr * group["weight_decay"] * keep)
         step = -lr * _rate_factor(rows, columns, group["adjust_lr_fn"])
         moves = direction_NxAxB.to(weights[0].dtype)
         if skip is not None:
             moves = moves * keep
+        if isinstance(step, Tensor):  # A CUDA graph would repeat a number.
+            moves, step = moves * step, 1.0
         torch._foreach_add_(weights, moves.unbind(), alpha=step)
 
     def _direction(self, parameter: Tensor, update_NxAxB: Tensor, group: dict[str, Any]) -> Tensor:

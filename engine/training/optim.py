@@ -15,6 +15,7 @@ from torch import nn
 
 from lmm_tui.engine.device import fused_step_can_skip
 from lmm_tui.engine.model.language_model import LanguageModel
+from lmm_tui.engine.training.adamw_8bit import AdamW8bit
 from lmm_tui.engine.training.mps_adamw import SkippableAdamW
 from lmm_tui.engine.training.muon import StackedMuon
 
@@ -51,16 +52,14 @@ def build_optimizers(
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    kind = torch.optim.AdamW if fused_step_can_skip(model.head_weight.device) else SkippableAdamW
-    optimizers.append(
-        kind(
-            [group for group in groups if group["params"]],
-            lr=peak_lr,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            fused=True,
-        )
-    )
+    groups = [group for group in groups if group["params"]]
+    betas = config.beta1, config.beta2
+    if config.state_dtype == "8bit":
+        optimizers.append(AdamW8bit(groups, lr=peak_lr, betas=betas, eps=config.eps))
+    else:
+        has_skip = fused_step_can_skip(model.head_weight.device)
+        kind = torch.optim.AdamW if has_skip else SkippableAdamW
+        optimizers.append(kind(groups, lr=peak_lr, betas=betas, eps=config.eps, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]

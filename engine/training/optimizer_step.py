@@ -6,6 +6,8 @@ that does not fit into the memory is repeated with its micro-batches split into 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from lmm_tui.engine.training.batches_ahead import BatchesAhead
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.non_finite import is_non_finite, step_unless
 from lmm_tui.engine.training.observer import StepTensors
+from lmm_tui.engine.training.recorded_steps import Made, RecordedSteps
 from lmm_tui.engine.training.schedule import lr_factor
 from lmm_tui.engine.training.step_sums import sum_step
 from lmm_tui.errors import LmmError
@@ -34,12 +37,13 @@ class RankMemoryError(LmmError):
 class OptimizerStep:
     """Makes the steps of one run; it does not advance the counters of the context."""
 
-    def __init__(self, context: TrainContext) -> None:
+    def __init__(self, context: TrainContext, recorded: RecordedSteps | None = None) -> None:
         """Made when all that batches depend on is restored. `close` it."""
         self._context, stage = context, context.stage
         self._batches = BatchesAhead(
             stage.micro_batches, ahead=stage.laid_out_ahead, under=context.autocast
         )
+        self._recorded = recorded
         self._tried = False
         """Whether the ranks know that a micro-batch fits."""
 
@@ -59,7 +63,41 @@ class OptimizerStep:
         weight = sum(batch.weight for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
         own = share(micro_batches, context.ranks.rank, context.ranks.size)
-        loss, stats = self._accumulate(own, weight, probing)
+        (loss, stats, norms), signals = self._make(own, weight, probing)
+        return StepTensors(
+            context.step + 1,
+            context.tokens + tokens,
+            lr,
+            loss,
+            norms,
+            context.config.optim.clip,
+            stats,
+            scaled=context.scaler.is_enabled(),
+            signals=signals,
+        )
+
+    def _make(
+        self, own: list[MicroBatch], weight: int, probing: bool
+    ) -> tuple[Made, Tensor | None]:
+        """Pass forward and backward and update; with several ranks their signals as well."""
+        recorded = self._recorded
+        if recorded is None:
+            return self._update(*self._accumulate(own, weight, probing), weight, probing)
+        with recorded.rates():
+            made = None if probing else recorded.make(own, weight, self._make_once)
+            if made is not None:
+                return made, None
+            return self._update(*self._accumulate(own, weight, probing), weight, probing)
+
+    def _make_once(self, own: Sequence[MicroBatch], weight: int) -> Made:
+        """A step without what only the host could do, to be recorded."""
+        return self._update(*self._backward_all(own, weight, False), weight, False)[0]
+
+    def _update(
+        self, loss: Tensor, stats: dict[str, Tensor], weight: int, probing: bool
+    ) -> tuple[Made, Tensor | None]:
+        """Clip the gradients that were accumulated, and make the step of the optimisers."""
+        context = self._context
         for optimizer in context.optimizers:
             context.scaler.unscale_(optimizer)
         context.ranks.beats.phase("all-reduce")
@@ -72,17 +110,7 @@ class OptimizerStep:
                 step_unless(skip, optimizer)
         context.zero_grad()
         context.scaler.update()
-        return StepTensors(
-            context.step + 1,
-            context.tokens + tokens,
-            lr,
-            loss,
-            norms,
-            context.config.optim.clip,
-            stats,
-            scaled=context.scaler.is_enabled(),
-            signals=signals,
-        )
+        return (loss, stats, norms), signals
 
     def _set_lr(self) -> float:
         """Set the learning rate of each group for this step; returns that of AdamW."""
@@ -154,7 +182,7 @@ class OptimizerStep:
         return sums.loss, sums.stats, grads.adopt(sums.squares_L), sums.signals
 
     def _backward_all(
-        self, micro_batches: list[MicroBatch], weight: int, probing: bool
+        self, micro_batches: Sequence[MicroBatch], weight: int, probing: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Accumulate the gradients of a step; returns its loss and the means worth a curve."""
         context, observer = self._context, self._context.observer
@@ -204,6 +232,8 @@ class OptimizerStep:
         context = self._context
         context.parts = next_split(micro_batches, context.parts, str(context.device))
         context.zero_grad()
+        if self._recorded is not None:
+            self._recorded.forget()
         empty_cache(context.device)
         context.events.write(
             "alert",

@@ -20,6 +20,7 @@ from lmm_tui.engine.training.live_model import LiveModel
 from lmm_tui.engine.training.non_finite_policy import NonFinitePolicy
 from lmm_tui.engine.training.optimizer_step import OptimizerStep
 from lmm_tui.engine.training.preparation_pace import PreparationPace
+from lmm_tui.engine.training.recorded_steps import recorded_steps
 from lmm_tui.engine.training.restore import find_checkpoint, resume_from
 from lmm_tui.engine.training.rollback import Rollback
 from lmm_tui.engine.training.run_setup import announce_start, build_context, choose_device
@@ -117,7 +118,7 @@ def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
     )
     return TrainingParts(
         context,
-        OptimizerStep(context),
+        OptimizerStep(context, recorded_steps(context)),
         reader,
         checkpoints,
         evaluations,

@@ -26,6 +26,7 @@ from lmm_tui.engine.device import Precision
 from lmm_tui.engine.model.adapters import add_adapters, freeze
 from lmm_tui.engine.model.architecture import architecture_name, build
 from lmm_tui.engine.model.decoder import Decoder
+from lmm_tui.engine.model.fp8 import check_fp8, use_fp8
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.parallel.beats import RankMemory
 from lmm_tui.engine.parallel.ranks import ALONE, Ranks
@@ -72,6 +73,14 @@ def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device
         raise ConfigError(
             "parallel.shard: the loss scale of fp16 is not kept alike on ranks that divide a "
             "model; use bf16 or fp32 (train.precision), or parallel.shard none"
+        )
+    if config.train.fp8:
+        check_fp8(config, device, precision, ranks.is_alone)
+    divides = not ranks.is_alone and config.parallel.shard != "none"
+    if config.optim.state_dtype == "8bit" and divides:
+        raise ConfigError(
+            "optim.state_dtype: blocks of 8-bit moments are not divided among ranks; take fp32, or "
+            "parallel.shard none"
         )
     devices.set_matmul_precision(device, precision)
     devices.seed_all(config.train.seed)
@@ -279,6 +288,8 @@ def _build_model(
     if config.lora.rank:
         add_adapters(model, config.lora, config.train.seed)
     freeze(model, config.train.freeze)
+    if config.train.fp8:
+        use_fp8(model)
     if config.train.recompute == "layers":
         model.recompute_activations()
     return model

@@ -34,7 +34,7 @@ from lmm_tui.cockpit.messages import (
     TerminalNotice,
 )
 from lmm_tui.cockpit.preferences import NO_PREFERENCES, Preferences
-from lmm_tui.cockpit.screens import screen_registry
+from lmm_tui.cockpit.screens import form_loader, screen_registry
 from lmm_tui.cockpit.screens.base_screen import BaseScreen
 from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.run.reader import Reader
 
 _FEEL_TERMINAL_EVERY_S = 0.5
+_LOAD_FORM_AFTER_S = 0.25
 
 
 class CockpitApp(SettingsApp):
@@ -65,7 +66,7 @@ class CockpitApp(SettingsApp):
     after the first paint. `habits` are those of the last visit; a run that starts is seen first.
     """
 
-    CSS_PATH = "cockpit.tcss"
+    CSS_PATH = ["cockpit.tcss", "configure.tcss"]
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
 
@@ -202,6 +203,8 @@ class CockpitApp(SettingsApp):
             self.exit(self._leaving)
         elif self._on_painted is not None:
             self._on_painted()
+        elif self._config is None:
+            self.set_timer(_LOAD_FORM_AFTER_S, form_loader.begin)
 
     def on_terminal_notice(self, message: TerminalNotice) -> None:
         if self._terminal is not None:
@@ -215,6 +218,7 @@ class CockpitApp(SettingsApp):
     # From a configuration to a run
 
     def _configure(self, config: RunConfig) -> None:
+        form_loader.wait()
         from lmm_tui.cockpit.screens.configure import ConfigureScreen
 
         screen = ConfigureScreen(config, named_stage=self._named_stage)

@@ -10,7 +10,6 @@ from textual.widget import Widget
 
 from lmm_tui.charts.ansi16 import Ansi16Filter, has_sixteen_colours
 from lmm_tui.cockpit.messages import Departure
-from lmm_tui.cockpit.svg_cells import at_their_cells
 
 
 class ColourfulApp(App[Departure]):
@@ -20,6 +19,8 @@ class ColourfulApp(App[Departure]):
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = True) -> str:
         """The screen as SVG, in full colour."""
+        from lmm_tui.cockpit.svg_cells import at_their_cells
+
         self._draw_in_full_colour(True)
         try:
             # Frames that are not simplified hold only what the terminal does not show yet.

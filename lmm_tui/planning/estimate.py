@@ -65,7 +65,9 @@ def estimate(
         text = corpus_bytes * (1 - data.val_fraction)
         corpus_tokens = round(text / bytes_per_token(shape.vocab_size))
     # Experts are stacked, which Muon leaves to AdamW.
-    moments = 2 if shape.num_experts else _MOMENTS[config.optim.name]
+    moments: float = 2 if shape.num_experts else _MOMENTS[config.optim.name]
+    if config.optim.state_dtype == "8bit" and moments == 2:
+        moments = 0.51  # A byte a value, and a scale of 4 for each 256.
     steps = _steps(config, shape, corpus_tokens)
     total_tokens = config.tokens_per_step * (steps or 0)
     # The last step is always saved, whether it is due then or not.
@@ -85,7 +87,7 @@ def estimate(
         total_tokens=total_tokens,
         corpus_tokens=corpus_tokens,
         memory=tensors if on_card else tensors + beside_tensors(tensors),
-        checkpoint=shape.parameters * 4 * (1 + moments),
+        checkpoint=round(shape.parameters * 4 * (1 + moments)),
         checkpoints=min(log.keep, saved),
         flops=shape.flops_per_token(data.seq_len) * total_tokens,
     )

@@ -170,8 +170,10 @@ def _speed(plan: TrainingPlan) -> str:
         mfu=100 * used.mfu,
         origin=translate_message(used.origin),
     )
-    if plan.taken is not None and plan.taken.sending_limits:
+    if plan.taken is not None and plan.taken.limit == "links":
         told += tr("; the links take longer than the computation")
+    if plan.taken is not None and plan.taken.limit == "memory":
+        told += tr("; the card's memory takes longer than the computation")
     return told
 
 
@@ -215,6 +217,7 @@ def plan_record(plan: TrainingPlan) -> dict[str, Any]:
             "fits": one.verdict,
             "sent": one.sent,
             "seconds": one.seconds,
+            "limit": one.limit,
             "take": one is plan.taken,
             "settings": settings_of(plan, one),
         }

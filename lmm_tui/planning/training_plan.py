@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Shard = str
 """none, all, or the ranks of a group, as `parallel.shard` has it."""
 Precision = Literal["fp32", "bf16", "fp16"]
+Limit = Literal["computation", "links", "memory"]
 
 _TIGHT = 0.9
 """Share of the card's memory above which fragments of the allocator may end a run."""
@@ -96,8 +97,8 @@ class StepLayout:
     """Bytes that a rank sends in a step."""
     seconds: float
     """Of a step."""
-    sending_limits: bool
-    """Whether the links take longer than the computation."""
+    limit: Limit
+    """What takes longest, and so as long as the step."""
     room: int
     """Bytes of the card for tensors, or of the machine for the process of a rank."""
 
@@ -240,7 +241,12 @@ class Planner:
         peak = dict(memory.peak)
         if card.kind == "cpu":
             peak["process"] = beside_tensors(memory.total)
-        sending = memory.sent / (card.link_gb_s * 1e9)
+        times: dict[Limit, float] = {
+            "computation": computing,
+            "links": memory.sent / (card.link_gb_s * 1e9),
+            "memory": _seconds_of_memory(memory, card, count, asked.ranks, shard),
+        }
+        limit = max(times, key=lambda name: times[name])
         return StepLayout(
             shard,
             recompute,
@@ -249,8 +255,8 @@ class Planner:
             peak,
             memory.moment,
             memory.sent,
-            max(computing, sending),
-            sending > computing,
+            times[limit],
+            limit,
             # Ranks on a CPU share its memory.
             card.memory // asked.ranks if card.kind == "cpu" else card.memory - _LIBRARIES,
         )
@@ -283,6 +289,21 @@ class Planner:
         if key not in self._known:
             self._known[key] = simulate(setup)
         return self._known[key]
+
+
+def _seconds_of_memory(
+    memory: StepMemory, card: CardModel, micro_batches: int, ranks: int, shard: Shard
+) -> float:
+    """How long the memory of a card takes for what a step moves at least, however small its
+    batches: weights read and gradients written in each micro-batch, in fp32, and gradients read,
+    weights and moments read and written in the update of the rank's share. 0 where its speed is
+    not known."""
+    if not card.bandwidth_gb_s:
+        return 0.0
+    group = int(shard) if shard.isdecimal() else ranks if shard == "all" else 1
+    of_passes = 2 * 4 * memory.parameters * micro_batches
+    of_update = 3 * 4 * memory.parameters / group + 2 * memory.peak.get("optimizer", 0)
+    return (of_passes + of_update) / (card.bandwidth_gb_s * 1e9)
 
 
 if __name__ == "__main__":

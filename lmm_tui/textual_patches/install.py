@@ -119,6 +119,21 @@ PATCHES = (
             "textual.timer:Timer._run": ("_skip", "_repeat", "_tick"),
         },
     ),
+    Patch(
+        "style_once",
+        replaced={"textual.css.stylesheet:Stylesheet.reparse": "7aea7838"},
+        used={
+            "textual.css.stylesheet:Stylesheet.parse": ("_invalid_css", "_parse_rules", "_rules"),
+            "textual.css.stylesheet:Stylesheet.__init__": ("_parse_cache", "LRUCache"),
+            "textual.css.stylesheet:Stylesheet.set_variables": ("_variables", "clear"),
+            "textual.cache:LRUCache": ("grow",),
+            "textual.dom:DOMNode.update_node_styles": ("update_styles", "animate"),
+            "textual.dom:DOMNode.add_class": ("update_node_styles",),
+            "textual.app:App._register": ("_register_child", "apply"),
+            "textual.events:ScreenResume": ("refresh_styles",),
+            "textual.screen:Screen._on_screen_resume": ("refresh_styles", "update_node_styles"),
+        },
+    ),
 )
 
 _outcome: dict[str, str] = {}

@@ -230,6 +230,8 @@ class SeriesStore:
         self._generation = 0
         self._index = RowIndex()
         self._series: dict[str, Series] = {}
+        self._names: tuple[int, list[str]] = -1, []
+        """Of a version."""
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -271,7 +273,10 @@ class SeriesStore:
 
     def names(self) -> list[str]:
         """The metrics that have values, in the order in which they appeared."""
-        return [name for name, series in self._series.items() if len(series)]
+        version = self.version
+        if self._names[0] != version:  # Several parts of a screen ask, with thousands of them.
+            self._names = version, [name for name, series in self._series.items() if len(series)]
+        return [*self._names[1]]
 
     def get(self, name: str) -> Series | None:
         series = self._series.get(name)

@@ -13,6 +13,9 @@ class OptimConfig(Section):
     name: Literal["adamw", "muon"] = Field(
         "adamw", description="AdamW, or Muon for 2-D weights (AdamW for the rest)"
     )
+    state_dtype: Literal["fp32", "8bit"] = Field(
+        "fp32", description="Moments of AdamW; 8bit takes 2 bytes a weight in the place of 8"
+    )
     lr: float | None = Field(
         None,
         gt=0,

@@ -51,6 +51,16 @@ class TrainConfig(Section):
         "none",
         description="Activations computed again in the backward pass: less memory, slower steps",
     )
+    cuda_graphs: Literal["off", "auto", "on"] = Field(
+        "off",
+        description="A whole step as one CUDA graph: faster where a small model waits for the "
+        "launch of kernels",
+    )
+    fp8: bool = Field(
+        False,
+        description="Products of the layers in 8-bit floats, by torchao; for large models on Ada, "
+        "Hopper and later",
+    )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads; unset: torch's default"
     )

@@ -12,7 +12,6 @@ from lmm_tui.cli.settings import StartRequest, read_settings, settings_options
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.runs.ranks.nodes import is_rank
-from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities, first_paint
 
 
@@ -91,6 +90,7 @@ def _train(start: StartRequest, grace_s: float) -> int:
 
 def _launch_detached(start: StartRequest, retries: int, grace_s: float) -> int:
     from lmm_tui.runs import detached
+    from lmm_tui.runs.status_text import run_argument
 
     engine = detached.start(start.config, start.resume, retries=retries, grace_s=grace_s)
     name = run_argument(engine.run.path)

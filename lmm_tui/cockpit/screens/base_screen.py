@@ -29,9 +29,15 @@ def tell_of_run(app: Any, header: RunHeader) -> None:
         teller.tell(header)
 
 
-def tell_while_on_top(screen: Screen[Any], header: RunHeader) -> None:
-    if screen.is_current:
-        tell_of_run(screen.app, header)
+def keep_told(screen: Screen[Any], header: RunHeader) -> None:
+    """Show the open run in a header, now and while the screen is on top."""
+
+    def tell() -> None:
+        if screen.is_current:
+            tell_of_run(screen.app, header)
+
+    tell_of_run(screen.app, header)
+    screen.set_interval(RUN_EVERY_S, tell)
 
 
 class BaseScreen(PollingScreen):

@@ -7,6 +7,7 @@ it is dismissed with a checked RunConfig, or with None.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -17,7 +18,7 @@ from textual.widgets import Button, Input
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.base_screen import RUN_EVERY_S, tell_of_run, tell_while_on_top
+from lmm_tui.cockpit.screens.base_screen import keep_told
 from lmm_tui.cockpit.screens.configure_outlook import (
     DataSeen,
     DevicesFound,
@@ -50,21 +51,20 @@ from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
-
-WIDE, TALL = 140, 28
-"""Columns for the estimate beside the form, rows for air between its sections."""
+WIDE, TALL, BESIDE = 140, 28, 61
+"""Columns for the estimate beside the form, rows for air in it, columns that the former takes."""
 TYPING_PAUSE_S = 0.25
 """Files are looked at once a person has stopped typing for this long."""
 TRY_AFTER_S = 3.0
 """Once nothing was edited for this long, a few steps are tried."""
-CHECKS_AFTER_S, DEVICES_AFTER_S = 0.2, 0.5
-"""Importing torch holds the interpreter for moments: the first paint goes first."""
+LOOK_AFTER_S, CHECKS_AFTER_S, DEVICES_AFTER_S = 0.05, 0.2, 0.5
+"""After the first paint: imports hold the interpreter for moments."""
 
 
 class ConfigureScreen(SweepFromForm):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
-    CSS_PATH = "../configure.tcss"
+    CSS_PATH = Path(__file__).parents[1] / "configure.tcss"
     AUTO_FOCUS = "#model-preset > ChoiceRow"
     HORIZONTAL_BREAKPOINTS = [(WIDE, "-wide")]
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
@@ -104,14 +104,14 @@ class ConfigureScreen(SweepFromForm):
 
     def compose(self) -> ComposeResult:
         # The breakpoints would say so later, when all is laid out, and all would be styled twice.
-        wide = self.app.size.width >= WIDE
+        wide = (columns := self.app.size.width) >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(self.app.size.height >= TALL, "-tall")
         yield ScreenTabs("configure")
         yield RunHeader()
         yield PageTabs()
         with Vertical(id="body"):
-            yield OptionForm(self._config, id="form")
+            yield OptionForm(self._config, columns - BESIDE * wide, id="form")
             with Vertical(id="outlook"):
                 yield EstimatePanel(compact=not wide)
                 yield CommandLine(id="command")
@@ -121,10 +121,11 @@ class ConfigureScreen(SweepFromForm):
         self.query_one("#outlook").border_title = tr("estimate")
         self._show_tabs()
         self._update()
-        header = self.query_one(RunHeader)
-        tell_of_run(self.app, header)
-        self.set_interval(RUN_EVERY_S, lambda: tell_while_on_top(self, header))
-        self.call_after_refresh(self._look_at_data)
+        keep_told(self, self.query_one(RunHeader))
+        self.call_after_refresh(self._look_around)
+
+    def _look_around(self) -> None:
+        self.set_timer(LOOK_AFTER_S, self._look_at_data)
         self.set_timer(CHECKS_AFTER_S, RunConfig)  # The first edit would wait for its validators.
         self.set_timer(DEVICES_AFTER_S, self._find_devices)
 

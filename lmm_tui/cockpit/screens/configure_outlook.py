@@ -22,10 +22,10 @@ from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 from lmm_tui.planning.data_summary import DataFacts
 from lmm_tui.planning.estimate import Estimate, estimate
-from lmm_tui.planning.simulated_memory import Simulated
 
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
+    from lmm_tui.planning.simulated_memory import Simulated
 
 _NEED_A_START = ("sft", "dpo", "grpo")
 _CPU_STEP, _GPU_STEP = 3e11, 3e13

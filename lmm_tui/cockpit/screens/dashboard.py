@@ -236,6 +236,8 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
             chart.update_from(session.series, x_end)
         measured = session.series.names()
         for heat_map in self.query(HeatMap):
+            if not heat_map.display:
+                continue  # Of thousands of layers; opening its page draws it.
             prefix = layer_prefix(str(heat_map.id)) or LAYER_NORMS
             layers = [name for name in measured if name.startswith(prefix)]
             heat_map.update_from(session.series, layers, x_end)

@@ -66,6 +66,8 @@ train.seed                random seed
 train.precision           precision
 train.compile             torch.compile
 train.recompute           recomputation
+train.cuda_graphs         CUDA graphs
+train.fp8                 fp8 products
 train.threads             CPU threads
 parallel.ranks            ranks                 processes
 parallel.shard            shard the model
@@ -76,6 +78,7 @@ train.on_nonfinite        on NaN or Inf
 train.rollback_lr_factor  LR factor             at a rollback
 train.freeze              frozen parameters
 optim.name                optimizer
+optim.state_dtype         AdamW state
 optim.lr                  peak learning rate
 optim.muon_lr             Muon learning rate
 optim.muon_precision      Muon precision

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 from textual.timer import Timer
 
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.planning.simulated_memory import Simulated, simulated
+
+if TYPE_CHECKING:
+    from lmm_tui.planning.simulated_memory import Simulated
 
 AFTER_S = 1.5
 
@@ -50,10 +52,16 @@ class MemorySimulation:
         if self._running:
             return  # Its answer brings the screen up to date, which asks again.
         self._running = True
+
+        def simulate() -> MemorySimulated:
+            from lmm_tui.planning.simulated_memory import simulated
+
+            return MemorySimulated(config, simulated(config))
+
         run_in_background(
             self._screen,
             "simulate",
-            lambda: MemorySimulated(config, simulated(config)),
+            simulate,
             refused=lambda _: MemorySimulated(config, None),
         )
 

@@ -53,8 +53,10 @@ def grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
 
 def matching(metrics: Iterable[str], words: str) -> list[str]:
     """The metrics whose name or title has all the words, in any case and order."""
-    wanted = words.casefold().split()
-    return [metric for metric in metrics if all(word in _searched(metric) for word in wanted)]
+    found = [*metrics]
+    for word in words.casefold().split():
+        found = [metric for metric in found if word in _searched(metric)]
+    return found
 
 
 @cache

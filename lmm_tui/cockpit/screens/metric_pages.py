@@ -17,7 +17,7 @@ from lmm_tui.cockpit.screens.chart_gestures import ChartGestures
 from lmm_tui.cockpit.screens.dashboard_pages import DashboardPages, layer_prefix
 from lmm_tui.cockpit.screens.dashboard_panels import make_layer_map
 from lmm_tui.cockpit.screens.metric_charts import MetricCharts
-from lmm_tui.cockpit.screens.metric_groups import panels_a_page
+from lmm_tui.cockpit.screens.metric_groups import matching, panels_a_page
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.panel_grid import Page, PanelGrid
 from lmm_tui.i18n.language import mark, tr
@@ -153,6 +153,8 @@ class MetricPages(ChartGestures):
 
     def action_search(self) -> None:
         self.query_one(FilterInput).open()
+        # What is searched is put together while a person thinks of a word.
+        self.call_after_refresh(lambda: matching(self.measured(), "a"))
 
     def search_metric(self, name: str) -> None:
         """Show the charts of the metrics whose names have `name` in them."""

@@ -41,9 +41,11 @@ from lmm_tui.sweeps.axes import Axis
 class OptionForm(Vertical):
     """Shows a configuration; fields post `Changed`, buttons have the ids `start` and `leave`."""
 
-    def __init__(self, config: RunConfig, id: str | None = None) -> None:
+    def __init__(self, config: RunConfig, columns: int, id: str | None = None) -> None:
+        """`columns`: of a field, as far as that is known; another width takes a second layout."""
         super().__init__(id=id)
         self._config = config
+        self._columns = columns
         self._open = 0
         self._own: tuple[Option, ...] = ()
 
@@ -89,6 +91,7 @@ class OptionForm(Vertical):
                 lists=has_candidates(key),
             )
             field.show_unset(unset.get(key, tr(UNSET)))
+            field.fit(self._columns)
             field.set_class(section != above, "-heading")
             field.display = matters(key, self._config.stage)
             above = section
@@ -154,10 +157,8 @@ class OptionForm(Vertical):
 
     async def open_tab(self, index: int) -> None:
         if not self.query(f"#{_tab_id(index)}"):
-            width = max(field.size.width for field in self.query(OptionField))
-            fields = list(self._fields(self._options_of(TABS[index])))
-            for field in fields:
-                field.fit(width)
+            self._columns = max(field.size.width for field in self.query(OptionField))
+            fields = self._fields(self._options_of(TABS[index]))
             made = Vertical(*fields, id=_tab_id(index), classes="tab")
             await self.mount(made, before="#buttons")
         self._open = index

@@ -21,13 +21,7 @@ from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import ColumnsChosen, OpenRun
 from lmm_tui.cockpit.screens.list_screen import WorkDone
 from lmm_tui.cockpit.screens.run_outputs import RunOutputs
-from lmm_tui.cockpit.screens.runs_table import (
-    DEFAULT_COLUMNS,
-    GROUP,
-    QUIET,
-    RunsTable,
-    without_empty,
-)
+from lmm_tui.cockpit.screens.runs_table import DEFAULT_COLUMNS, GROUP, QUIET, RunsTable
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
 from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
@@ -202,7 +196,7 @@ class RunsScreen(RunOutputs):
             self._kept = [run for run in runs if run.summary.path in kept]
         self._names = self._known_columns(columns)
         if self._chosen == DEFAULT_COLUMNS:
-            self._names = without_empty(self._names, columns, self._kept)
+            self._names = self._lines.without_empty(self._names, columns, self._kept)
         ordered = columns.sorted(self._kept, self._by, self._falling)
         self._kept = ordered
         table = self.query_one(Table)

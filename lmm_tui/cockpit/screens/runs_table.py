@@ -83,6 +83,17 @@ class RunsTable:
         """The table's columns for full names of columns."""
         return tuple(_column(name, columns, runs) for name in names)
 
+    @staticmethod
+    def without_empty(
+        names: Sequence[str], columns: RunColumns, runs: Sequence[ListedRun]
+    ) -> list[str]:
+        """Without the columns that few runs fill, where none does: names need the room."""
+        return [
+            name
+            for name in names
+            if name not in _OFTEN_EMPTY or any(columns.value(run, name) for run in runs)
+        ]
+
     def row(
         self, line: TreeLine, names: Sequence[str], columns: RunColumns, marked: bool
     ) -> TableRow:
@@ -101,17 +112,6 @@ class RunsTable:
             cells["name"] = (line.prefix + run.name, CURRENT if current else "")
             self._cells[run.name] = known = version, cells
         return TableRow(run.name, known[1], marked)
-
-
-def without_empty(
-    names: Sequence[str], columns: RunColumns, runs: Sequence[ListedRun]
-) -> list[str]:
-    """Without the columns that few runs fill, where none does: names need the room."""
-    return [
-        name
-        for name in names
-        if name not in _OFTEN_EMPTY or any(columns.value(run, name) for run in runs)
-    ]
 
 
 def _column(name: str, columns: RunColumns, runs: Sequence[ListedRun]) -> TableColumn:

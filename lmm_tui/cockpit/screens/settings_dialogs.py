@@ -1,16 +1,16 @@
-"""Loading settings into the form and saving them: the source or the name is asked for."""
+"""Loading settings into the form and saving them: the source or the name is asked for.
+
+The form opens without what its dialogs need.
+"""
 
 from __future__ import annotations
 
 from textual.screen import Screen
 
-from lmm_tui.cockpit.screens.dialogs import AskDialog
-from lmm_tui.cockpit.screens.pick_dialog import PickDialog
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.planning.candidates import settings_candidates
-from lmm_tui.planning.settings_files import load_settings, save_settings
 
 
 class SettingsFiles(Screen[RunConfig | None]):
@@ -26,6 +26,9 @@ class SettingsFiles(Screen[RunConfig | None]):
 
     def action_load(self) -> None:
         """Ask where settings are, and fill in all of them."""
+        from lmm_tui.cockpit.screens.pick_dialog import PickDialog
+        from lmm_tui.planning.settings_files import load_settings
+
         loaded: list[RunConfig] = []
 
         def judge(source: str) -> str:
@@ -45,6 +48,8 @@ class SettingsFiles(Screen[RunConfig | None]):
 
     def action_save(self) -> None:
         """Ask for the name of a new file, and write the settings there."""
+        from lmm_tui.cockpit.screens.dialogs import AskDialog
+        from lmm_tui.planning.settings_files import save_settings
 
         def judge(target: str) -> str:
             try:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
 from lmm_tui.cockpit.screens.background_thread import run_in_background
-from lmm_tui.cockpit.screens.dialogs import AskDialog
 from lmm_tui.cockpit.screens.settings_dialogs import SettingsFiles
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.engine.config.run_config import RunConfig
@@ -22,8 +21,10 @@ from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.sweeps.axes import Axis, SweepError, space_size, written
-from lmm_tui.sweeps.sweep_plan import PRUNERS, SAMPLERS, SweepWishes, choose
 from lmm_tui.terminal.safe_text import clean
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.sweep_plan import SweepWishes
 
 _TRIALS_OF_A_RANGE = 20
 _WHOLE = ("trials", "seeds", "jobs")
@@ -48,6 +49,8 @@ class SweepFromForm(SettingsFiles):
 
     def ask_sweep(self, axes: tuple[Axis, ...]) -> None:
         """Ask how the space is swept, then begin."""
+        from lmm_tui.cockpit.screens.dialogs import AskDialog
+        from lmm_tui.sweeps.sweep_plan import choose
 
         def judge(text: str) -> str:
             try:
@@ -93,6 +96,8 @@ class SweepFromForm(SettingsFiles):
 
 def read_wishes(text: str) -> SweepWishes:
     """From words such as `trials=20 prune=median`. Raises SweepError."""
+    from lmm_tui.sweeps.sweep_plan import PRUNERS, SAMPLERS, SweepWishes
+
     found: dict[str, Any] = {}
     for word in text.split():
         key, between, value = word.partition("=")

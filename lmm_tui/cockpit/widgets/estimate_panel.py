@@ -84,7 +84,7 @@ class EstimatePanel(Widget):
 
     def watch_outlook(self) -> None:
         """Other figures in as many lines move nothing."""
-        if self.render().get_height({}, max(self.size.width, 1)) != self.size.height:
+        if _lines(self.render(), self) != self.size.height:
             self.refresh(layout=True)
 
     def render(self) -> Content:
@@ -98,8 +98,12 @@ class CommandLine(Static):
 
     def say(self, text: str) -> None:
         content = Content(text)
-        lines = content.get_height({}, max(self.size.width, 1))
-        self.update(content, layout=lines != self.size.height)
+        self.update(content, layout=_lines(content, self) != self.size.height)
+
+
+def _lines(content: Content, within: Widget) -> int:
+    """Lines of a text at the width of a widget; -1 before that is known."""
+    return content.get_height({}, within.size.width) if within.size.width else -1
 
 
 def table(outlook: Outlook) -> Content:

@@ -16,10 +16,13 @@ from lmm_tui.terminal.safe_text import clean
 
 _MORE = 4
 """Cells of a sign that there are more pages."""
+_MOST_DOTS = 16
+"""More pages of one title are counted, as `3/125`."""
 
 
 class PageTabs(StyledLine):
-    """` overview ●○○  loss …`: pages of one title are one tab; the open one has a dot for each.
+    """` overview ●○○  loss …`: pages of one title are one tab; the open one has a dot for each,
+    or says which of many is open.
 
     On a short line only the open tab and as many around it as fit are shown.
     """
@@ -60,10 +63,12 @@ class PageTabs(StyledLine):
             return _link(tab.first, tab.title)
         if tab.first == tab.last:
             return Content.styled(f" {tab.title} ", "bold $accent")
-        at = self._open - tab.first
+        at, many = self._open - tab.first, tab.last - tab.first + 1
+        if many > _MOST_DOTS:
+            return Content.styled(f" {tab.title} {at + 1}/{many} ", "bold $accent")
         dots = [
             Content.styled("●", "$accent") if number == at else _link(tab.first + number, "○", "")
-            for number in range(tab.last - tab.first + 1)
+            for number in range(many)
         ]
         return Content.assemble((f" {tab.title} ", "bold $accent"), *dots, " ")
 
@@ -78,9 +83,10 @@ class _Tab:
 
     @property
     def cells(self) -> int:
-        """Its width if it is open, with its dots."""
+        """Its width if it is open, with its dots or numbers."""
         many = self.last - self.first + 1
-        return cell_len(self.title) + (many + 1 if many > 1 else 0)
+        marks = many if many <= _MOST_DOTS else 2 * len(f"{many}") + 1
+        return cell_len(self.title) + (marks + 1 if many > 1 else 0)
 
 
 def _fitting(tabs: Sequence[_Tab], opened: int, width: int) -> tuple[int, int]:
@@ -110,4 +116,6 @@ if __name__ == "__main__":
     for columns in (60, 20):
         print(tabs.compose_line(columns))
     assert tabs.compose_line(60).plain.startswith(" overview ●○ ")
+    tabs.show(("overview", *["other"] * 40), 3)
+    assert "other 3/40" in tabs.compose_line(60).plain
     print("=== 自测通过 ===")

@@ -21,7 +21,11 @@ def config_of(**assignments):
 
 @pytest.mark.parametrize(
     ("shape", "precision", "settings"),
-    [(SMALL, "bf16", {"train__grad_accum": 2}), (MIDDLE, "fp32", {})],
+    [
+        (SMALL, "bf16", {"train__grad_accum": 2}),
+        (MIDDLE, "fp32", {}),
+        (MIDDLE, "fp32", {"optim__state_dtype": "8bit"}),
+    ],
 )
 def test_it_takes_the_memory_of_real_steps(shape, precision, settings):
     config = config_of(**settings)

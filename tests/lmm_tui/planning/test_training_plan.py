@@ -77,8 +77,8 @@ def test_what_does_not_fit_replicated_is_sharded(simulated):
 
 
 def test_what_sends_less_is_taken_where_both_fit(simulated):
-    simulated.sent = 10**9
-    assert Planner(asked(ranks=8, train__batch_size=8)).plan(CARD).taken.shard == "none"
+    simulated.sent, long = 10**9, {"train__batch_size": 8, "data__seq_len": 2048}
+    assert Planner(asked(ranks=8, **long)).plan(CARD).taken.shard == "none"
 
 
 def test_nothing_that_fits_is_said(simulated):
@@ -103,8 +103,18 @@ def test_time_and_money_follow_from_operations_and_price(simulated):
 def test_a_step_takes_as_long_as_its_links_where_they_are_slow(simulated):
     simulated.sent = 450 * 10**9
     plan = Planner(asked(ranks=2)).plan(CARD)
-    assert plan.taken.seconds == pytest.approx(1.0) and plan.taken.sending_limits
+    assert plan.taken.seconds == pytest.approx(1.0) and plan.taken.limit == "links"
     assert "the links take longer" in plan_text([plan])
+
+
+def test_a_step_of_few_tokens_takes_as_long_as_the_memory_of_the_card(simulated):
+    """Weights and gradients once, 4 bytes each, and 12 bytes a parameter in the update."""
+    few = {"train__batch_size": 1, "train__grad_accum": 1, "data__seq_len": 8}
+    plan = Planner(asked(**few)).plan(CARD)
+    assert plan.taken.seconds == pytest.approx(20 * SHAPE.parameters / 3350e9)
+    assert plan.taken.limit == "memory" and "the card's memory takes longer" in plan_text([plan])
+    unknown = Planner(asked(**few)).plan(replace(CARD, bandwidth_gb_s=0.0))
+    assert unknown.taken.limit == "computation"
 
 
 def test_measured_speed_counts_on_its_card_alone(simulated):

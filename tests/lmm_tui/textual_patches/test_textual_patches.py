@@ -35,6 +35,7 @@ RENAMED = {
     "BackgroundScreen": "TintedScreen",
     "SelectSelector": "DefaultSelector",
     "_skip": "_leaves_out",
+    "refresh_styles": "restyle",
 }
 """A private part for every patch, as another release of Textual may call it."""
 

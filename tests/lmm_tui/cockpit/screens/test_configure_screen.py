@@ -31,6 +31,7 @@ from lmm_tui.engine.model.foreign_shape import ForeignShape
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
+from lmm_tui.planning import simulated_memory
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.simulated_memory import Simulated
 from lmm_tui.planning.step_benchmark import seconds_a_step
@@ -211,7 +212,7 @@ async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
 async def test_the_memory_is_simulated_once_the_form_is_quiet_until_something_changes(monkeypatch):
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
     found = Simulated(1_234_000_000, RunConfig().model.shape())
-    monkeypatch.setattr(memory_simulation, "simulated", lambda config: found)
+    monkeypatch.setattr(simulated_memory, "simulated", lambda config: found)
     monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         assert seat.said(MEMORY) and not seat.says("simulated")
@@ -226,7 +227,7 @@ async def test_the_model_of_other_weights_is_not_known_until_they_are_read(monke
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
     llama = ForeignShape(49152, 576, 30, 9, 3, 64, 1536, counted=134_515_008, active=1)
     monkeypatch.setattr(
-        memory_simulation, "simulated", lambda config: Simulated(2_500_000_000, llama)
+        simulated_memory, "simulated", lambda config: Simulated(2_500_000_000, llama)
     )
     monkeypatch.setattr(memory_simulation, "AFTER_S", NEVER_S)
     async with seated(size=(200, 50)) as seat:
@@ -245,7 +246,7 @@ async def test_where_nothing_can_be_simulated_the_first_answer_stays(monkeypatch
         raise WorkerError("no torch")
 
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
-    monkeypatch.setattr(memory_simulation, "simulated", refuse)
+    monkeypatch.setattr(simulated_memory, "simulated", refuse)
     monkeypatch.setattr(memory_simulation, "AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
