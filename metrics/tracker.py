@@ -24,7 +24,7 @@ from lmm_tui.metrics import names
 from lmm_tui.metrics.running_averages import CLIP_WINDOW, ClipWindow, Ema
 from lmm_tui.metrics.values import perplexity, strict
 from lmm_tui.metrics.writers.line_file import LineFile, NoFile
-from lmm_tui.metrics.writers.mirror import Mirror
+from lmm_tui.metrics.writers.mirror import RowMirror
 from lmm_tui.metrics.writers.tensorboard_mirror import TensorBoardMirror
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class TrainingTracker:
                 log_dir=self.log_dir,
                 error=os_reason(error),
             ) from None
-        self._mirrors: list[Mirror] = []
+        self._mirrors: list[RowMirror] = []
         if tensorboard and log_dir is not None:
             self._mirrors.append(TensorBoardMirror(self.log_dir / TENSORBOARD_DIR))
 
-    def add_mirror(self, mirror: Mirror) -> None:
+    def add_mirror(self, mirror: RowMirror) -> None:
         """Give it a copy of each row from now on, and close it with the record."""
         self._mirrors.append(mirror)
 
@@ -253,8 +253,10 @@ class TrainingTracker:
         self._file.settle()
 
     def close(self) -> None:
-        """Close metrics.jsonl and the TensorBoard mirror; drops what was not committed."""
+        """Close metrics.jsonl and the mirrors; drops what was not committed."""
         self._file.close()
+        for mirror in self._mirrors:
+            mirror.end()
         for mirror in self._mirrors:
             mirror.close()
 

@@ -124,10 +124,8 @@ class Tokenizer:
             )
         check_patterns(backend, file)
         settings = TokenizerSettings.read(file.parent)
-        candidates = (END_OF_TEXT, settings.tokens.get("eos_token"), *_OTHER_ENDS)
-        for end in candidates:
-            if end and backend.token_to_id(end) is not None:
-                return cls(backend, end, settings)
+        if end := _end_token(backend, settings):
+            return cls(backend, end, settings)
         raise DataError(
             "data.tokenizer: {file}: has no token that ends a document; add "
             "{end_of_text}, or an eos_token in tokenizer_config.json",
@@ -158,7 +156,8 @@ class Tokenizer:
     def within(self, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
         """The same without the added tokens whose ids are `rows` and more, and those tokens.
 
-        Ids of the vocabulary itself stay, whatever they are.
+        Ids of the vocabulary itself stay, whatever they are. Raises DataError where no token is
+        left that ends a document.
         """
         content = json.loads(self.serialised)
         beyond = [token for token in content["added_tokens"] if token["id"] >= rows]
@@ -166,7 +165,16 @@ class Tokenizer:
             return self, ()
         content["added_tokens"] = [t for t in content["added_tokens"] if t["id"] < rows]
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
-        return Tokenizer(backend, self._end, self.settings), tuple(t["content"] for t in beyond)
+        left_out = tuple(token["content"] for token in beyond)
+        end = _end_token(backend, self.settings) if self._end in left_out else self._end
+        if end is None:
+            raise DataError(
+                "data.tokenizer: its token that ends a document, {end}, has no row in the model, "
+                "which has {rows}; give the tokenizer that the model was trained with",
+                end=self._end,
+                rows=rows,
+            )
+        return Tokenizer(backend, end, self.settings), left_out
 
     def other_tokens(self, other: Tokenizer) -> list[tuple[str, str]]:
         """Of each id that both have for another token: that token here, and there."""
@@ -333,6 +341,12 @@ class Tokenizer:
     @cached_property
     def _byte_level(self) -> bool:
         return "ByteLevel" in repr(self._backend.decoder)
+
+
+def _end_token(backend: tokenizers.Tokenizer, settings: TokenizerSettings) -> str | None:
+    """The token after a document; None if it has none."""
+    known = (END_OF_TEXT, settings.tokens.get("eos_token"), *_OTHER_ENDS)
+    return next((end for end in known if end and backend.token_to_id(end) is not None), None)
 
 
 def _file(path: Path, new: bool = False) -> Path:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
+from lmm_tui.engine.checkpoints.pth_weights import code_in_pickle
 from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.message import Message
 
@@ -45,6 +47,9 @@ class ForeignWeights:
     kept: tempfile.TemporaryDirectory[str] | None = None
     """Holds `tokenizer` where it had to be written anew."""
 
+
+_FURTHER_SENSES = ("vision_config", "audio_config")
+_TRAINABLE = ("F64", "F32", "F16", "BF16")
 
 _PROBLEMS = {
     "missing_keys": Message("is missing"),
@@ -132,9 +137,19 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
             origin=origin,
             kind=kind,
         )
-    quantised = config.get("quantization_config")
-    if quantised:
+    if further := [name for name in _FURTHER_SENSES if config.get(name)]:
+        raise WeightsError(
+            "{origin}: a {kind} model reads more than text ({further}); give the folder of a "
+            "model of text alone",
+            origin=origin,
+            kind=kind,
+            further=further,
+        )
+    of_mlx = config.get("quantization")
+    if quantised := config.get("quantization_config") or of_mlx:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        if of_mlx:
+            method = "MLX"
         raise WeightsError(
             "{origin}: its weights are quantised ({method}) and cannot be "
             "trained; give the model's original folder, or a GGUF file",
@@ -162,8 +177,12 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
             hf, about = loaded
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
         raise WeightsError(
-            "{origin}: cannot be read ({reason})", origin=origin, reason=_reason(error)
+            "{origin}: cannot be read ({reason})",
+            origin=origin,
+            reason=code_in_pickle(error) or _reason(error),
         ) from None
+    if not gguf:
+        _refuse_other_numbers(path)
     about = {what: _names(keys) for what, keys in about.items() if what.endswith("_keys")}
     kind = hf.config.model_type
     for what, problem in _PROBLEMS.items():
@@ -177,6 +196,22 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
                 count=len(names),
             )
     return hf.train()
+
+
+def _refuse_other_numbers(path: Path) -> None:
+    """Integers and 8-bit floats are quantised weights, whatever config.json says."""
+    for file in sorted(path.glob("model*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            for name in opened.keys():  # noqa: SIM118
+                kind = opened.get_slice(name).get_dtype()
+                if name.endswith("weight") and kind not in _TRAINABLE:
+                    raise WeightsError(
+                        "{path}: tensor {name} is of type {kind}; give weights in float32, "
+                        "bfloat16 or float16",
+                        path=file,
+                        name=name,
+                        kind=kind,
+                    )
 
 
 def _names(keys: Iterable[Any]) -> list[str]:

@@ -23,7 +23,8 @@ _READ = {
     *("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings"),
     *("rope_parameters", "rope_scaling", "rope_theta", "rms_norm_eps", "tie_word_embeddings"),
     *("attention_bias", "use_sliding_window", "hidden_act", "layer_types", "mlp_bias"),
-    *("attention_dropout", "partial_rotary_factor", "quantization_config", "pruned_heads"),
+    *("attention_dropout", "partial_rotary_factor", "pruned_heads"),
+    *("quantization_config", "quantization"),
 }
 _NEEDED = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
@@ -102,7 +103,9 @@ def shape_of_hf(config: Mapping[str, Any], path: Path) -> ModelShape:
         != 1,
         "hidden_act": config.get("hidden_act", "silu") != "silu",
         "attention_dropout": bool(config.get("attention_dropout")),
-        "quantization_config": bool(config.get("quantization_config")),
+        "quantization_config": bool(
+            config.get("quantization_config") or config.get("quantization")
+        ),
         "pruned_heads": bool(config.get("pruned_heads")),
     }
     for name, present in refused.items():

@@ -66,6 +66,8 @@ def minimind_shape(shape: ModelShape, architecture: Mapping[str, Any] | None) ->
         return shape
     if architecture.get("model_type") != "qwen3_moe":
         return None
+    # By the name of the file, or that of transformers 5.
+    architecture = {"num_experts": architecture.get("num_local_experts"), **architecture}
     theta = (architecture.get("rope_parameters") or {}).get("rope_theta", 1e4)
     found = ModelShape(
         shape.vocab_size,

@@ -24,6 +24,7 @@ from lmm_tui.guarded_files import name_for_library
 from lmm_tui.message import Message
 
 SIDECAR_FIELDS = ("rope_theta", "rms_eps", "max_positions", "experts_per_token")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _MINIMIND_CHOOSES = 1
 """Experts that a token of MiniMind's MoE is sent to."""
 
@@ -37,7 +38,7 @@ def read_pth(path: Path) -> Weights:
         raise WeightsError("{path}: no such file", path=path) from None
     except Exception as error:
         # A pickle with code in it is refused by weights_only, and ends here too.
-        reason = str(error).splitlines()[0]
+        reason = code_in_pickle(error) or str(error).splitlines()[0]
         raise WeightsError(
             "{path}: not a file of plain weights ({reason})", path=path, reason=reason
         ) from None
@@ -138,6 +139,18 @@ def _assumed_note(path: Path, shape: ModelShape) -> str:
 def sidecar(path: Path) -> Path:
     """The JSON file beside a .pth with the numbers of the shape that tensors do not show."""
     return path.with_name(f"{path.name}.json")
+
+
+def code_in_pickle(error: Exception) -> str:
+    """What torch did not unpickle, in a sentence without its advice to do so; empty otherwise."""
+    text = str(error)
+    if "Weights only load failed" not in text:
+        return ""
+    found = _GLOBAL.search(text)
+    return Message(
+        "it holds {name}, which could run code; give plain tensors, best as safetensors",
+        name=found[1] if found else "more than tensors",
+    )
 
 
 if __name__ == "__main__":

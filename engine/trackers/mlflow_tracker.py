@@ -6,7 +6,7 @@ current folder and the experiment `lmm-tui`. A resumed run goes on in the same o
 
 from __future__ import annotations
 
-import logging
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
 from lmm_tui.toml_text import flat
 
 _IDENTITY = "lmm_tui.run"
+_TABLE = "samples.json"
 _MOST_PARAMS, _MOST_METRICS, _LONGEST = 100, 1000, 6000
 """MLflow's limits for one request, and for the text of a parameter."""
 _EVERY_S = 2.0
@@ -28,11 +29,9 @@ class MlflowTracker(Tracker):
     def start(self, run: TrackedRun, config: Mapping[str, Any]) -> None:
         from mlflow.tracking import MlflowClient
 
-        for name in ("mlflow", "alembic"):  # They say how their database is set up.
-            logging.getLogger(name).setLevel(logging.WARNING)
         self._waiting: list[Any] = []
         self._sent = monotonic()
-        self._directory, self._logged = run.directory, 0
+        self._directory = run.directory
         self._client = MlflowClient()
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "lmm-tui")
         known = self._client.get_experiment_by_name(experiment)
@@ -42,8 +41,6 @@ class MlflowTracker(Tracker):
         if earlier:
             self._id = earlier[0].info.run_id
             self._client.update_run(self._id, "RUNNING")
-            # A table cannot be replaced, but grows.
-            self._logged = len(TrackedEnd.of(run.directory).samples)
             return
         tags = {_IDENTITY: run.identity, "stage": run.stage, "group": run.group}
         made = self._client.create_run(place, run_name=run.name, tags=tags)
@@ -72,10 +69,12 @@ class MlflowTracker(Tracker):
     def close(self) -> None:
         self._send()
         end = TrackedEnd.of(self._directory)
-        if new := end.samples[self._logged :]:
-            columns = zip(*new, strict=True)
-            table = {name: [*column] for name, column in zip(COLUMNS, columns, strict=True)}
-            self._client.log_table(self._id, table, "samples.json")
+        if end.samples:
+            # As its `log_table`, which only appends, and needs pandas.
+            table = {"columns": COLUMNS, "data": end.samples}
+            self._client.log_dict(self._id, table, _TABLE)
+            marks = [{"path": _TABLE, "type": "table"}]
+            self._client.set_tag(self._id, "mlflow.loggedArtifacts", json.dumps(marks))
         self._client.set_terminated(self._id, "FAILED" if end.failed else "FINISHED")
 
     def _log_config(self, config: Mapping[str, Any]) -> None:

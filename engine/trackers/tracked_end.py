@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm_tui.engine.run.history import RunHistory
-from lmm_tui.engine.run.run_dir import RunDir
-
 COLUMNS = ("step", "prompt", "text", "reward")
 MOST_SAMPLES = 2_000
 """The newest ones: tables of other programs are read whole."""
@@ -25,6 +22,9 @@ class TrackedEnd:
     @classmethod
     def of(cls, directory: Path) -> TrackedEnd:
         """Of the run in this directory, as far as it is written."""
+        from lmm_tui.engine.run.history import RunHistory  # numpy: 0.2 s, that a start needs not.
+        from lmm_tui.engine.run.run_dir import RunDir
+
         history = RunHistory(RunDir(directory))
         history.poll(_READING_S)
         rows = [

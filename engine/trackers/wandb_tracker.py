@@ -40,8 +40,8 @@ class WandbTracker(Tracker):
             dir=str(run.directory),
             config=dict(config),
             mode=None if _is_told() else "offline",
-            # Nothing is to be asked or printed where a screen is drawn.
-            settings=wandb.Settings(silent=True, console="off"),
+            # Memory and processor time are those of the process that trains.
+            settings=wandb.Settings(silent=True, console="off", x_stats_pid=os.getppid()),
         )
         self._run.define_metric(_STEP, hidden=True)
         self._run.define_metric("*", step_metric=_STEP)

@@ -36,7 +36,8 @@ from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.run.run_dir_error import writing
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES
 from lmm_tui.engine.stages.base import Stage, load_stage
-from lmm_tui.engine.trackers.built_in import check_tracker, new_tracker
+from lmm_tui.engine.trackers.built_in import check_tracker
+from lmm_tui.engine.trackers.mirror_process import MirrorProcess
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import Observer
 from lmm_tui.engine.training.optim import build_optimizers
@@ -44,7 +45,7 @@ from lmm_tui.engine.training.starting_weights import adopt_starting_weights
 from lmm_tui.engine.training.train_job import TrainJob
 from lmm_tui.message import Message
 from lmm_tui.metrics.step.speed import SpeedMeter
-from lmm_tui.metrics.writers.mirror import Mirror, TrackedRun
+from lmm_tui.metrics.writers.mirror import TrackedRun
 
 
 def choose_device(config: RunConfig, ranks: Ranks = ALONE) -> tuple[torch.device, Precision]:
@@ -295,7 +296,7 @@ def _build_model(
     return model
 
 
-def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
+def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[MirrorProcess]:
     """Of each tracker that the configuration names."""
     tracked = TrackedRun(
         run.run_dir.name,
@@ -304,24 +305,11 @@ def _mirrors(run: Run, config: RunConfig, stage: Stage) -> list[Mirror]:
         group=config.group,
         identity=f"{run.run_dir.name}-{run.info.created:.0f}",
     )
-
-    def failed(name: str, error: str) -> None:
-        run.alert(
-            Message(
-                "the tracker {name} gets no further rows ({error}); metrics.jsonl has all of them",
-                name=name,
-                error=error,
-            )
-        )
-
     # Where messages of a run go, and how, may hold secrets, and says nothing of it.
     tables = config.model_dump(
         mode="json", exclude={"notify": True, "health": {"webhook", "command"}}
     )
-    return [
-        Mirror(partial(new_tracker, name), tracked, tables, partial(failed, name))
-        for name in config.log.trackers
-    ]
+    return [MirrorProcess(name, tracked, tables, run.alert) for name in config.log.trackers]
 
 
 def _build_observer(

@@ -35,6 +35,7 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
     Raises ConfigError where no tokenizer fits, WeightsError as `read_weights`.
     """
     start = read_weights(run_or_path(source, config.runs_dir))
+    _refuse_not_finite(start)
     tokenizer = run.run_dir.path / "tokenizer.json"
     notes = [*start.notes_as_language_model, *_copy_tokenizer(start, config, tokenizer)]
     for note in notes:
@@ -51,6 +52,17 @@ def adopt_starting_weights(run: Run, config: RunConfig, source: str) -> tuple[We
     run.run_dir.write_config(to_toml(config))
     _record_parent(run, start.origin)
     return start, config
+
+
+def _refuse_not_finite(start: Weights) -> None:
+    for name, tensor in start.tensors.items():
+        if tensor.numel() and not all(bound.isfinite() for bound in tensor.aminmax()):
+            raise ConfigError(
+                "{origin}: tensor {name} holds NaN or infinite numbers, from which nothing can be "
+                "trained; take other weights, such as an earlier checkpoint",
+                origin=start.origin,
+                name=name,
+            )
 
 
 def _copy_tokenizer(start: Weights, config: RunConfig, target: Path) -> Iterator[Message]:

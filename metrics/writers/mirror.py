@@ -1,4 +1,4 @@
-"""Copies of a run's rows for other programs, each written by a tracker in a thread of its own.
+"""Copies of a run's rows for other programs: what writes one, and a tracker in a thread.
 
 metrics.jsonl is the record and a tracker writes a copy, which must never stop or slow a run: one
 that fails is told of once, and gets no further rows.
@@ -15,9 +15,10 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lmm_tui.metrics.writers.line_file import PATIENCE_S
 
@@ -63,6 +64,21 @@ class Tracker(ABC):
         """Called once, after the last row, unless `start` has failed."""
 
 
+class RowMirror(Protocol):
+    """Takes a copy of each row, and never raises."""
+
+    def write(
+        self, step: int, time: float, values: Mapping[str, float], late: bool = False
+    ) -> None: ...
+
+    def end(self) -> None:
+        """Say that no row follows: all are told before one is waited for."""
+
+    @property
+    def close(self) -> Callable[[], object]:
+        """Wait, for a while, until what was written is there."""
+
+
 _Row = tuple[int, float, Mapping[str, float], bool]
 _Queue = queue.Queue[_Row | None]
 
@@ -104,6 +120,11 @@ class Mirror:
             if self._patience_s:
                 _log.warning("rows of a mirror are left out: the disk does not answer")
             self._patience_s = 0.0
+
+    def end(self) -> None:
+        """Say that no row follows; `close` waits for what is queued."""
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
 
 
 def _close(rows: _Queue, thread: threading.Thread) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from architectures import model_folder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -108,6 +109,16 @@ def test_a_pth_comes_back_to_the_last_bit(reference: Decoder, pth: Path, tmp_pat
     assert found.keys() == state.keys() | {"lm_head.weight"}
     assert all(torch.equal(found[name], tensor.half()) for name, tensor in state.items())
     assert read_weights(tmp_path / "again.pth").shape == read_weights(pth).shape
+
+
+def test_a_moe_of_transformers_becomes_a_pth(tmp_path: Path) -> None:
+    theirs = model_folder("qwen3_moe", tmp_path / "hf", norm_topk_prob=True)
+    convert(tmp_path / "hf", tmp_path / "moe.pth")
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(parameter.half())
+        found = read_weights(tmp_path / "moe.pth").model().eval()(IDS)
+        assert (found - theirs(IDS).logits).abs().max() < 1e-5
 
 
 def test_a_missing_expert_is_named(pth: Path, tmp_path: Path) -> None:

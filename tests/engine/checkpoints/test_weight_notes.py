@@ -1,16 +1,18 @@
 """What reading weights changed or left out is said wherever they are read."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 from architectures import model_folder
+from safetensors.torch import load_file, save_file
 from small_runs import MakeConfig, lines, of_stage, run, silent, train
 
 from lmm_tui.data.builtin.stories import story
+from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.weights import Weights, read_weights
@@ -68,34 +70,47 @@ def test_numbers_that_are_no_floats_are_refused(wrapped: Path) -> None:
         read_weights(wrapped)
 
 
-def test_a_tokenizer_of_another_vocabulary_is_refused_with_numbers(
-    small: MakeConfig, chats: str, tmp_path: Path
-) -> None:
-    folder = tmp_path / "llama"
-    model_folder("llama", folder, vocab_size=WORDS.vocab_size)
-    WORDS.save(folder)
-    other = Tokenizer.train(["wholly other words, of which none is a story 一二三四五"] * 20, 350)
-    other.save(tmp_path / "other")
-    changes = {"start_from": str(folder), "train__steps": 1}
-    host = run(of_stage(small, chats, "sft", data__tokenizer=str(tmp_path / "other"), **changes))
-    said = r"other: \d\d of its \d+ ids are other tokens than those that .*llama was trained with"
-    assert re.search(said, host.error)
+def test_eight_bits_are_refused_also_where_config_json_says_nothing(tmp_path: Path) -> None:
+    model_folder("llama", tmp_path)
+    file, name = tmp_path / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
+    tensors = load_file(file)
+    tensors["model.layers.0.self_attn.masked_bias"] = torch.tensor(1, dtype=torch.uint8)
+    save_file(tensors, file, {"format": "pt"})
+    read_weights(tmp_path)  # A table that the model computes may be of any type.
+    save_file(tensors | {name: tensors[name].to(torch.float8_e4m3fn)}, file, {"format": "pt"})
+    with pytest.raises(WeightsError, match=rf"tensor {name} is of type F8_E4M3; give weights in"):
+        read_weights(tmp_path)
 
 
-def test_added_tokens_without_a_row_are_left_out_and_said(
+def test_nothing_is_trained_from_numbers_that_are_none(
     small: MakeConfig, chats: str, tmp_path: Path
 ) -> None:
-    """Gemma 3's text models have one token more than rows."""
-    folder = tmp_path / "llama"
-    model_folder("llama", folder, vocab_size=WORDS.vocab_size)
-    WORDS.save(folder)
-    file = folder / "tokenizer.json"
-    content = json.loads(file.read_text())
-    added = {**content["added_tokens"][0], "id": WORDS.vocab_size, "content": "<image>"}
-    content["added_tokens"].append(added)
-    file.write_text(json.dumps(content))
-    assert Tokenizer.load(file).vocab_size == WORDS.vocab_size + 1
-    made = train(of_stage(small, chats, "sft", start_from=str(folder), train__steps=1)).run_dir
-    assert Tokenizer.load(made.path).serialised == WORDS.serialised
-    events = (made.path / "events.jsonl").read_text()
-    assert "1 added tokens have no row in the model, and are left out: <image>" in events
+    model_folder("llama", tmp_path / "llama", vocab_size=WORDS.vocab_size)
+    WORDS.save(tmp_path / "llama")
+    file, name = tmp_path / "llama" / "model.safetensors", "model.layers.1.mlp.up_proj.weight"
+    tensors = load_file(file)
+    tensors[name][3, 4] = -torch.inf
+    save_file(tensors, file, {"format": "pt"})
+    host = run(of_stage(small, chats, "sft", start_from=str(tmp_path / "llama")))
+    assert host.refused and f"llama: tensor {name} holds NaN or infinite numbers" in host.error
+
+
+def ending_beyond(*without: str) -> Tokenizer:
+    """The words, without these tokens, and then an end of text of the last id."""
+    content = json.loads(WORDS.serialised)
+    for token in without:
+        del content["model"]["vocab"][token]
+    content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] not in without]
+    backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+    backend.add_special_tokens(["<|endoftext|>"])
+    return Tokenizer(backend, "<|endoftext|>")
+
+
+def test_a_document_ends_by_a_token_that_has_a_row() -> None:
+    """As GPT-2's tokenizer brings an end of text of its own to a model without it."""
+    tokenizer = ending_beyond("<|endoftext|>")
+    within, left_out = tokenizer.within(tokenizer.eos_id)
+    assert left_out == ("<|endoftext|>",) and within.end_of_document == "<|im_end|>"
+    nothing_ends = ending_beyond("<|endoftext|>", "<|im_end|>")
+    with pytest.raises(DataError, match=r"<\|endoftext\|>, has no row in the model, which has"):
+        nothing_ends.within(nothing_ends.eos_id)

@@ -12,6 +12,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 from small_runs import SMALLEST  # noqa: E402
 
 from lmm_tui.engine.config.resolve import resolve  # noqa: E402
+from lmm_tui.engine.trackers import mirror_process  # noqa: E402
 from lmm_tui.engine.training.run_host import EngineHost  # noqa: E402
 from lmm_tui.metrics.readers.wandb_frames import BEGIN, Frames  # noqa: E402
 
@@ -96,6 +97,7 @@ changes = {
     "data.cache_dir": str(folder / "cache"), "notify.ntfy": "https://ntfy.sh/secret",
     "notify.on": [],
 }  # fmt: skip
+mirror_process.IDLE_S = mirror_process.BUSY_S = 120.0  # However busy the machine is.
 first = EngineHost(resolve(assignments=changes | {"train.steps": 6}))
 assert first.run() == "finished", first.error
 again = EngineHost(resolve(assignments=changes), resume=first.run_dir)
