@@ -1,15 +1,14 @@
 """Pack conversations into rows of one length: whole, isolated from each other, little padding.
 
 A conversation of n tokens takes n - 1 positions, since each position predicts the next token; what
-follows its last trained token is cut off. Tokens are stored flat (5 bytes each), and a batch is
-laid out when it is requested.
+follows its last trained token is cut off. Tokens stay where they are, in memory or in a file, and a
+batch is laid out when it is requested.
 """
 
 from __future__ import annotations
 
 import hashlib
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
 
 IGNORED = -100
 """The label of a position without a loss."""
@@ -42,38 +42,38 @@ class Rows(NamedTuple):
 class Packed:
     """Conversations and the row of each."""
 
-    def __init__(self, items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> None:
-        """`items` are (ids, learnt): tokens, and whether each is trained on. See `pack`."""
+    def __init__(self, texts: LearntTokens, seq_len: int) -> None:
+        """`texts` are the tokens of conversations, and whether each is trained on. See `pack`."""
         self.seq_len = seq_len
-        self.truncated = 0
-        """Conversations that were too long for a row and were cut."""
-        self.dropped = 0
-        """Conversations without a label, or without one that is left after the cut."""
-        ids, learnt, lengths, given = array("i"), bytearray(), array("q"), array("b")
-        for item_ids, item_learnt in items:
-            end = _end(item_learnt)
-            kept = min(end, seq_len + 1)
-            cut = _end(item_learnt[:kept])
-            given.append(cut >= 2)
-            if cut < 2:
-                self.dropped += 1
-                continue
-            self.truncated += kept < end
-            ids.extend(item_ids[:cut])
-            learnt.extend(map(bool, item_learnt[:cut]))
-            lengths.append(cut)
-        self._ids = np.array(ids, np.int32)
-        self._learnt = np.frombuffer(bytes(learnt), np.bool_)
-        self._lengths: Ints = np.array(lengths, np.int64)
-        self._starts: Ints = np.cumsum(self._lengths) - self._lengths
+        self._texts = texts
+        kept, cut = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.int32)
+        self.learnt = self.truncated = 0
+        """The number of labels in all rows, and of conversations that were cut to fit into one."""
+        for block in texts.blocks():
+            here = slice(block.first, block.first + len(block.ends))
+            ends = block.learnt_ends(block.ends)
+            cut[here] = block.learnt_ends(np.minimum(block.ends, block.starts + seq_len + 1))
+            # No position predicts the first token of a conversation.
+            kept[here] = cut[here] >= 2
+            self.truncated += int((kept[here] & (ends > seq_len + 1)).sum())
+            bounds = np.stack([block.starts + 1, block.starts + cut[here]])[:, kept[here]]
+            labels = np.searchsorted(block.learnt_places, bounds)
+            self.learnt += int((labels[1] - labels[0]).sum())
+        self._kept, self._lengths = kept, cut[kept]
+        self._starts: Ints = np.concatenate([[0], texts.ends[:-1]])[: len(texts)][kept]
         taken, self.rows = _first_fit(self._lengths - 1, seq_len)
         """The number of rows."""
-        self.row_of: Ints = np.full(len(given), -1)
-        """The row of each conversation in the given order; -1 if it was dropped."""
-        self.row_of[np.array(given, np.bool_)] = taken
+        self._taken = taken
         # Conversations sorted by row: those of row r are _by_row[_row_starts[r]:_row_starts[r+1]].
-        self._by_row = np.argsort(taken, kind="stable")
+        self._by_row = np.argsort(taken, kind="stable").astype(np.int32)
         self._row_starts = np.searchsorted(taken[self._by_row], np.arange(self.rows + 1))
+
+    @property
+    def row_of(self) -> Ints:
+        """The row of each conversation in the given order; -1 if it was dropped."""
+        found: Ints = np.full(len(self._kept), -1)
+        found[self._kept] = self._taken
+        return found
 
     @property
     def conversations(self) -> int:
@@ -81,17 +81,29 @@ class Packed:
         return len(self._lengths)
 
     @property
-    def fingerprint(self) -> str:
-        """Equal for equal tokens and labels in the same order."""
-        digest = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
-        digest.update(self._learnt.tobytes() + self._lengths.tobytes())
-        return digest.hexdigest()
+    def dropped(self) -> int:
+        """Conversations without a label, or without one that is left after the cut."""
+        return len(self._kept) - self.conversations
 
     @property
-    def learnt(self) -> int:
-        """The number of labels in all rows."""
-        # No position predicts the first token of a conversation.
-        return int(self._learnt.sum() - self._learnt[self._starts].sum())
+    def fingerprint(self) -> str:
+        """Equal for equal tokens and labels in the same order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for marked in self._as_packed():
+            digest.update((marked >> 1).astype(np.int32).tobytes())
+        for marked in self._as_packed():
+            digest.update((marked & 1).astype(np.uint8).tobytes())
+        digest.update(self._lengths.astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+    def _as_packed(self) -> Iterator[NDArray[np.unsignedinteger]]:
+        """The tokens of all conversations, as far as they are packed."""
+        done = 0
+        for block in self._texts.blocks():
+            starts = block.starts[self._kept[block.first : block.first + len(block.ends)]]
+            lengths = self._lengths[done : done + len(starts)].astype(np.int64)
+            done += len(starts)
+            yield block.marked[np.repeat(starts, lengths) + _counted(lengths)]
 
     @property
     def fill(self) -> float:
@@ -107,7 +119,7 @@ class Packed:
         firsts, counts = self._row_starts[rows], self._row_starts[rows + 1] - self._row_starts[rows]
         place_in_row = _counted(counts)
         items = self._by_row[np.repeat(firsts, counts) + place_in_row]
-        lengths = self._lengths[items] - 1
+        lengths = self._lengths[items].astype(np.int64) - 1
         before = np.cumsum(lengths) - lengths
         # `before` counts positions from the first row on; less what the rows before have.
         row_before = np.repeat(before[np.cumsum(counts) - counts], counts)
@@ -117,10 +129,10 @@ class Packed:
         target = np.repeat(offsets, lengths) + positions
         laid = Rows(*(np.zeros((len(rows), self.seq_len), np.int64) for _ in Rows._fields))
         laid.labels.fill(IGNORED)
-        laid.ids.ravel()[target] = self._ids[source]
-        laid.labels.ravel()[target] = np.where(
-            self._learnt[source + 1], self._ids[source + 1], IGNORED
-        )
+        marked = self._texts.marked
+        laid.ids.ravel()[target] = marked[source] >> 1
+        following = marked[source + 1].astype(np.int64)
+        laid.labels.ravel()[target] = np.where(following & 1, following >> 1, IGNORED)
         laid.positions.ravel()[target] = positions
         laid.segments.ravel()[target] = np.repeat(place_in_row + 1, lengths)
         return laid
@@ -131,15 +143,16 @@ class Packed:
         Conversations are numbered in the given order, without the dropped ones.
         """
         places = self._row_starts[rows][:, None] + segments - 1
-        return np.where(segments > 0, self._by_row[places], -1)
+        found: Ints = np.where(segments > 0, self._by_row[places], -1).astype(np.int64)
+        return found
 
 
-def pack(items: Iterable[tuple[Sequence[int], Sequence[bool]]], seq_len: int) -> Packed:
+def pack(texts: LearntTokens, seq_len: int) -> Packed:
     """Put each conversation into the first row with room for it, the longest of a thousand first.
 
     One that is too long for a row is cut from the right. Raises DataError if none is left.
     """
-    packed = Packed(items, seq_len)
+    packed = Packed(texts, seq_len)
     if not packed.rows:
         raise DataError(
             "data.source: no conversation to learn from ({dropped} have no "
@@ -184,14 +197,14 @@ class PackedBatches:
         return self._packed.lay_out(self._order.take(index, self._batch_size))
 
 
-def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
+def _first_fit(lengths: NDArray[np.int32], seq_len: int) -> tuple[NDArray[np.int32], int]:
     """The row for each length, and the number of rows.
 
     First fit, by decreasing length in windows of 1,024: sorting all conversations would make rows
     of equal lengths. At most 1,024 rows are open; when one more is needed, the fullest is closed.
     """
     rows = 0
-    row_of = np.empty(len(lengths), np.int64)
+    row_of = np.empty(len(lengths), np.int32)
     room, row = np.zeros(_OPEN_ROWS, np.int64), np.zeros(_OPEN_ROWS, np.int64)
     for start in range(0, len(lengths), _WINDOW):
         window = lengths[start : start + _WINDOW]
@@ -208,14 +221,6 @@ def _first_fit(lengths: Ints, seq_len: int) -> tuple[Ints, int]:
     return row_of, rows
 
 
-def _end(learnt: Sequence[bool]) -> int:
-    """One past the last trained token; 0 if there is none."""
-    for place in range(len(learnt), 0, -1):
-        if learnt[place - 1]:
-            return place
-    return 0
-
-
 def _counted(counts: Ints) -> Ints:
     """The ranges 0 … count - 1 one after another: [2, 3] gives [0, 1, 0, 1, 2]."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -223,7 +228,7 @@ def _counted(counts: Ints) -> Ints:
 
 if __name__ == "__main__":
     demo = [([1, 5, 6, 2, 9], [False, False, True, True, False]), ([1, 7, 2], [False, True, True])]
-    packed_demo = pack(demo, seq_len=6)
+    packed_demo = pack(LearntTokens.of(demo), seq_len=6)
     laid_out = PackedBatches(packed_demo, batch_size=1, seed=0).get(0)
     print(laid_out)
     assert laid_out.labels[0].tolist() == [IGNORED, 6, 2, 7, 2, IGNORED]

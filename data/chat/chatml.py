@@ -26,6 +26,7 @@ _TOOLS_AFTER = (
 class ChatML:
     """The template that a conversation gets unless the tokenizer's own is configured."""
 
+    identity = "chatml"
     turn_ends = (IM_END,)
 
     def spans(self, turns: Sequence[Turn]) -> list[Span]:

@@ -18,6 +18,7 @@ import orjson
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.builtin.version import builtin_identity
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files
 from lmm_tui.data.text.row_fields import (
@@ -65,11 +66,16 @@ def read_conversations(
     `kinds`.
     """
     if Source.parse(source).path == BUILTIN:
-        return Dataset(lambda _: tasks.conversations(side, kinds=kinds))
+        return Dataset(
+            lambda _: tasks.conversations(side, kinds=kinds),
+            kind=f"conversations {side}",
+            identity=lambda _: builtin_identity(side, kinds),
+        )
     return from_files(
         source,
         parse_conversation,
         lambda found: split(question(found.turns), val_fraction) == side,
+        kind=f"conversations {side}, {val_fraction} for validation",
         fields=CONVERSATION_FIELDS,
         role="messages",
         either=("messages", "conversations", "instruction"),

@@ -16,6 +16,7 @@ from typing import Any
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.builtin.version import builtin_identity
 from lmm_tui.data.chat.conversations import asked_turns, says_something, whole_turns, with_context
 from lmm_tui.data.chat.preferences import answer_turns, parse_pair
 from lmm_tui.data.text.corpus import BUILTIN
@@ -46,11 +47,16 @@ def read_labelled(
     Sides are split as those of `data.chat.preferences`.
     """
     if Source.parse(source).path == BUILTIN:
-        return Dataset(lambda _: map(_both, tasks.pairs(side, kinds=kinds)))
+        return Dataset(
+            lambda _: map(_both, tasks.pairs(side, kinds=kinds)),
+            kind=f"labelled {side}",
+            identity=lambda _: builtin_identity(side, kinds),
+        )
     return from_files(
         source,
         parse_labelled,
         lambda row: split(question(row[0].prompt), val_fraction) == side,
+        kind=f"labelled {side}, {val_fraction} for validation",
         fields=LABELLED_FIELDS,
         role="messages",
     )

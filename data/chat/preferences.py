@@ -15,6 +15,7 @@ from typing import Any
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.builtin.version import builtin_identity
 from lmm_tui.data.chat.conversations import (
     asked_turns,
     parse_turn,
@@ -49,11 +50,16 @@ def read_pairs(
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
     if Source.parse(source).path == BUILTIN:
-        return Dataset(lambda _: tasks.pairs(side, kinds=kinds))
+        return Dataset(
+            lambda _: tasks.pairs(side, kinds=kinds),
+            kind=f"pairs {side}",
+            identity=lambda _: builtin_identity(side, kinds),
+        )
     return from_files(
         source,
         parse_pair,
         lambda pair: split(question(pair.prompt), val_fraction) == side,
+        kind=f"pairs {side}, {val_fraction} for validation",
         fields=PAIR_FIELDS,
         role="prompt",
     )

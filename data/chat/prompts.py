@@ -13,6 +13,7 @@ from typing import Any
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
+from lmm_tui.data.builtin.version import builtin_identity
 from lmm_tui.data.chat.conversations import asked_turns
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, from_files
@@ -41,11 +42,16 @@ def read_prompts(
     `data.chat.conversations`. `kinds` are those of the built-in questions.
     """
     if Source.parse(source).path == BUILTIN:
-        return Dataset(lambda _: tasks.prompts(side, kinds=kinds))
+        return Dataset(
+            lambda _: tasks.prompts(side, kinds=kinds),
+            kind=f"prompts {side}",
+            identity=lambda _: builtin_identity(side, kinds),
+        )
     return from_files(
         source,
         parse_prompt,
         lambda prompt: split(question(prompt.turns), val_fraction) == side,
+        kind=f"prompts {side}, {val_fraction} for validation",
         fields=PROMPT_FIELDS,
         role="prompt",
         either=("prompt", "messages", "conversations", "instruction"),

@@ -31,6 +31,10 @@ class ChatTemplate(Protocol):
     """How turns are written out."""
 
     @property
+    def identity(self) -> str:
+        """Equal where the same turns are written the same."""
+
+    @property
     def turn_ends(self) -> tuple[str, ...]:
         """The tokens that end an answer, that of a plain text first."""
 

@@ -6,6 +6,7 @@ knows no tokens; a template runs in a process of its own.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,8 @@ class TokenizerTemplate:
         `with_tools` takes the place of `source` where a conversation has tools. Raises
         TemplateRefusal where one is no template.
         """
+        written = repr((source, sorted(variables.items()), with_tools))
+        self.identity = hashlib.blake2b(written.encode(), digest_size=16).hexdigest()
         self._controls = _any_of(tokenizer.special_tokens)
         pattern = self._controls.pattern
         self._plain = TemplateProcess(source, variables, pattern)

@@ -43,7 +43,32 @@ def build(
     progress: Progress,
     threads: int | None = None,
 ) -> list[str]:
-    """Write a cache entry, or wait until another process has; returns notes for people."""
+    """Write the entry of a text, or wait until another process has; returns notes for people."""
+
+    def fill(unfinished: Unfinished) -> list[str]:
+        tokenised = partial(_fill, unfinished, text, source, given, vocab_size, progress, threads)
+        try:
+            tokenised(fast=True)
+        except EncoderMismatch:
+            unfinished.clear()
+            tokenised(fast=False)
+            return [_replaced_note()]
+        return []
+
+    return build_entry(entry, identity, source, fill, progress)
+
+
+def build_entry(
+    entry: Path,
+    identity: str,
+    source: str,
+    fill: Callable[[Unfinished], list[str]],
+    progress: Progress,
+) -> list[str]:
+    """Let `fill` write an entry, or wait until another process has; returns notes for people.
+
+    `identity` is that of what it is made of, and `source` how people have named that.
+    """
     unfinished = None
     notes = []
     try:
@@ -56,13 +81,7 @@ def build(
         if sweep(entry, place, identity):
             notes.append(_changed_note())
         unfinished.plan(place, identity)
-        fill = partial(_fill, unfinished, text, source, given, vocab_size, progress, threads)
-        try:
-            fill(fast=True)
-        except EncoderMismatch:
-            unfinished.clear()
-            fill(fast=False)
-            notes.append(_replaced_note())
+        notes += fill(unfinished)
     except OSError as error:
         refusal = unwritable(entry.parent, error)
         kept = unfinished and unfinished.has_tokens
@@ -158,7 +177,7 @@ def _tokenise(
     progress: Progress,
 ) -> None:
     """Tokenise by the megabyte, from behind what was written before."""
-    with unfinished.writer(tokenizer) as writer:
+    with unfinished.writer(tokenizer.vocab_size, tokenizer.fingerprint) as writer:
         behind = writer.written.documents
         done = 0
         for chunk in chunks(text.documents(Skipped())):

@@ -142,7 +142,7 @@ def _open(
     cut = _cut(store, seq_len, val_fraction)
     train, val = store.split(cut)
     unigram, bigram = _entropies(entry / f"entropy-{cut}.json", train, progress)
-    skipped = _cached_skipped(entry / "corpus.json")
+    skipped = cached_skipped(entry / "corpus.json")
     return Corpus(
         tokenizer=tokenizer,
         train=train,
@@ -157,7 +157,7 @@ def _open(
         columns=tuple(skipped.columns),
         chosen=text.notes,
         entry=entry,
-        notes=tuple(notes),
+        notes=(*notes, *skipped.lacking_notes),
     )
 
 
@@ -202,7 +202,8 @@ def _cached_tokenizer(entry: Path) -> Tokenizer:
         raise _damaged(entry / "tokenizer.json") from None
 
 
-def _cached_skipped(record: Path) -> Skipped:
+def cached_skipped(record: Path) -> Skipped:
+    """What was left out when an entry was written, by its `corpus.json`."""
     try:
         return skipped_from(read_json(record)["skipped"])
     except (AttributeError, KeyError, TypeError):

@@ -208,8 +208,9 @@ def _tokenise(
     stream: TokenStream, unfinished: Unfinished, text: TextSource, threads: int | None
 ) -> None:
     skipped = Skipped()
-    encoder = DocumentEncoder(stream.tokenizer, True, threads)
-    with unfinished.writer(stream.tokenizer) as writer:
+    tokenizer = stream.tokenizer
+    encoder = DocumentEncoder(tokenizer, True, threads)
+    with unfinished.writer(tokenizer.vocab_size, tokenizer.fingerprint) as writer:
         stream.opened(writer.descriptor)
         behind = writer.written.documents
         stream.grown(writer.written.tokens, writer.written.bytes)

@@ -22,7 +22,6 @@ from lmm_tui.data.preparation.cache import LOCK, Lease, hold_alone, partial_of, 
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.tokenizing.token_store import NotAsRecordedError, TokenWriter, Written
-from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.guarded_files import list_folder, make_folder, make_private, replace_text
 
 _POLLED_EVERY_S = 0.25
@@ -66,13 +65,13 @@ class Unfinished:
     def keep(self, survey: Survey) -> None:
         write_json(self.folder / "survey.json", asdict(survey))
 
-    def writer(self, tokenizer: Tokenizer) -> TokenWriter:
+    def writer(self, vocab_size: int, fingerprint: str) -> TokenWriter:
         """Goes on behind the last batch; starts anew if there is none, or it is damaged."""
-        path, made_with = self.folder / "tokens.bin", tokenizer.fingerprint
+        path = self.folder / "tokens.bin"
         with suppress(OSError, ValueError, TypeError, NotAsRecordedError):
             if kept := read_json(self.folder / "written.json"):
-                return TokenWriter(path, tokenizer.vocab_size, made_with, Written(**kept))
-        return TokenWriter(path, tokenizer.vocab_size, made_with)
+                return TokenWriter(path, vocab_size, fingerprint, Written(**kept))
+        return TokenWriter(path, vocab_size, fingerprint)
 
     def record(self, written: Written) -> None:
         write_json(self.folder / "written.json", asdict(written))
@@ -148,7 +147,7 @@ def sweep(entry: Path, source: str, identity: str) -> bool:
 def skipped_from(kept: dict[str, Any]) -> Skipped:
     """What `asdict` made of it, read again."""
     first = [BadLine(**bad) for bad in kept["first"]]
-    more = {key: kept[key] for key in ("unused", "columns", "filtered") if key in kept}
+    more = {key: kept[key] for key in ("unused", "columns", "filtered", "lacking") if key in kept}
     return Skipped(kept["lines"], kept["count"], first, **more)
 
 

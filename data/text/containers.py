@@ -7,6 +7,9 @@ from pathlib import Path
 COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
 """Streams around a text format, such as `.jsonl.gz`."""
 
+PACKED = (".zip", ".tar", ".tgz", ".rar", ".7z", ".lz4", ".lzma", ".br", ".Z", ".sz", *COMPRESSED)
+"""Told by their names alone: archives, and streams around what is no text format."""
+
 TEXT, JSON_LINES, JSON, CSV, TSV, PARQUET, ARROW = (
     *(".txt", ".jsonl", ".json"),
     *(".csv", ".tsv", ".parquet", ".arrow"),

@@ -34,6 +34,14 @@ class CsvRows:
         if header is None:
             raise DataError("{path}: is empty; give a file with rows, or leave it out", path=path)
         self.columns = [name.strip() for name in header]
+        if len(self.columns) == 1 and (found := _other_delimiter(header[0], delimiter)):
+            raise DataError(
+                "{path}:1: the columns are separated by {found!r}, not by {delimiter!r}; convert "
+                "the file: a .csv file has commas, a .tsv file tabs",
+                path=path,
+                found=found,
+                delimiter=delimiter,
+            )
         if len(set(self.columns)) < len(self.columns):
             raise DataError("{path}:1: two columns have one name; rename one", path=path)
 
@@ -77,6 +85,12 @@ class CsvRows:
                 start=start,
                 error=error,
             ) from None
+
+
+def _other_delimiter(header: str, delimiter: str) -> str:
+    """What seems to separate the columns of a first line that is not cut by the right one."""
+    others = (one for one in ",;\t|" if one != delimiter)
+    return next((one for one in others if len(header.split(one)) > 1), "")
 
 
 def _value(name: str, cell: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.containers import ROW_FORMATS
+from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import Parse, Skipped
 from lmm_tui.data.text.locate import locate
 from lmm_tui.data.text.open_files import check_unchanged, stamp
@@ -22,6 +23,12 @@ from lmm_tui.data.text.source import Source
 from lmm_tui.message import Message
 
 T = TypeVar("T")
+Progress = Callable[[str, int, int], None]
+"""Called with (activity, done, total); may raise to cancel."""
+
+
+_identities: dict[str, str] = {}
+"""Of files as they are, by `FileText.changes`: both sides of a split are of the same files."""
 
 
 class Dataset(Generic[T]):
@@ -32,9 +39,18 @@ class Dataset(Generic[T]):
         rows: Callable[[Skipped], Iterator[T]],
         paths: tuple[Path, ...] = (),
         notes: tuple[str, ...] = (),
+        *,
+        kind: str,
+        identity: Callable[[Progress], str],
+        size: int = 0,
     ) -> None:
-        """`rows` makes one pass and reports what it leaves out; `paths` are the files behind."""
+        """`rows` makes one pass and reports what it leaves out; `paths` are the files behind.
+
+        `kind` says what is made of the rows, and of which; `identity` is equal where the rows are,
+        and may read the files. `size` is in bytes, about.
+        """
         self._rows = rows
+        self.kind, self.identity, self.size = kind, identity, size
         self.paths = paths
         self.notes = notes
         """Sentences for people about how the files were chosen."""
@@ -60,12 +76,13 @@ def from_files(
     parse: Parse[T],
     keep: Callable[[T], bool],
     *,
+    kind: str = "rows",
     fields: frozenset[str],
     role: str,
     either: tuple[str, ...] = (),
     exact_numbers: bool = False,
 ) -> Dataset[T]:
-    """The rows of a source's files that `keep` selects.
+    """The rows of a source's files that `keep` selects; `kind` says what `parse` and `keep` do.
 
     `fields` of a row have an effect, of `either` one may hold `role`; with `exact_numbers`, numbers
     of JSON beyond 64 bits and fractions are as they are written. More than 1 % of bad rows, or no
@@ -75,6 +92,7 @@ def from_files(
     located = locate(source, ROW_FORMATS)
     paths = tuple(located.paths)
     stamps = [stamp(path) for path in paths]
+    files = FileText(located.paths, source)
 
     def rows(skipped: Skipped) -> Iterator[T]:
         def noted(row: dict[str, Any]) -> T:
@@ -94,14 +112,21 @@ def from_files(
             raise DataError(
                 "data.source: {source!r} holds no rows; give files that do", source=str(source)
             )
-        if skipped.filtered == skipped.lines and source.filter:
-            raise DataError(
-                "data.source: {source!r}: no row passes the filter {text!r}",
-                source=str(source),
-                text=source.filter.text,
-            )
+        reader.check_filter()
 
-    found = Dataset(rows, paths, located.notes)
+    def identity(progress: Progress) -> str:
+        if (changes := files.changes) not in _identities:
+            _identities[changes] = files.identity(progress)
+        return _identities[changes]
+
+    found = Dataset(
+        rows,
+        paths,
+        located.notes,
+        kind=kind,
+        identity=identity,
+        size=files.size,
+    )
     return found
 
 
@@ -116,7 +141,14 @@ def joined(parts: Sequence[Dataset[T]]) -> Dataset[T]:
             before += len(part.paths)
 
     paths = tuple(path for part in parts for path in part.paths)
-    return Dataset(rows, paths, tuple(note for part in parts for note in part.notes))
+    return Dataset(
+        rows,
+        paths,
+        tuple(note for part in parts for note in part.notes),
+        kind=parts[0].kind,
+        identity=lambda progress: f"joined {[part.identity(progress) for part in parts]}",
+        size=sum(part.size for part in parts),
+    )
 
 
 if __name__ == "__main__":
@@ -130,7 +162,12 @@ if __name__ == "__main__":
         Path(scratch, "a.json").write_text('[{"text": "one"}, {"text": "two"}]', encoding="utf-8")
         Path(scratch, "b.jsonl").write_text('{"text": "three"}\n{"txt": ""}\n', encoding="utf-8")
         demo = from_files(
-            scratch, text, lambda it: it != "two", fields=frozenset({"text"}), role="text"
+            scratch,
+            text,
+            lambda it: it != "two",
+            kind="all but two",
+            fields=frozenset({"text"}),
+            role="text",
         )
         try:
             print(list(demo))

@@ -129,12 +129,7 @@ class FileText:
                 for text in reader.read(path, index):
                     yield from (part for part in _cut_long(text) if part.strip())
             check_unchanged(path, before)
-        if self._source.filter and skipped.filtered == skipped.lines:
-            raise DataError(
-                "data.source: {source!r}: no row passes the filter {text!r}",
-                source=str(self._source),
-                text=self._source.filter.text,
-            )
+        reader.check_filter()
 
     def _refuse_filter(self, path: Path) -> None:
         if self._source.is_special:

@@ -64,6 +64,22 @@ class Skipped:
     """Names of the columns from which text was read."""
     filtered: int = 0
     """Good rows that a filter left out; they count in `lines`, too."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Of these, how many have nothing in a column that the filter names."""
+
+    @property
+    def lacking_notes(self) -> list[str]:
+        """Sentences for people about rows that a filter could not judge."""
+        return [
+            Message(
+                '{count} of {lines} rows have no "{column}", which the filter names; they are left '
+                "out",
+                count=count,
+                lines=self.lines,
+                column=column,
+            )
+            for column, count in self.lacking.items()
+        ]
 
     def add(self, bad: BadLine) -> None:
         self.count += 1
@@ -77,6 +93,8 @@ class Skipped:
         self.unused.update(other.unused)
         self.columns.update(other.columns)
         self.filtered += other.filtered
+        for column, count in other.lacking.items():
+            self.lacking[column] = self.lacking.get(column, 0) + count
         room = _SHOWN - len(self.first)
         self.first += [replace(bad, file=place(bad.file)) for bad in other.first[:room]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text import hub
-from lmm_tui.data.text.containers import TABLES, TEXT_FORMATS, format_of, named
+from lmm_tui.data.text.containers import COMPRESSED, PACKED, TABLES, TEXT_FORMATS, format_of, named
 from lmm_tui.data.text.dataset_folder import choose, split_of
 from lmm_tui.data.text.hub_cache import cached, listing
 from lmm_tui.data.text.source import Source
@@ -43,6 +43,11 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
     split is named, those of one split.
     """
     source = Source.parse(source)
+    if not source.path.strip():
+        raise DataError(
+            "data.source: is empty; give 'builtin', {kinds} files, a folder or a glob of them",
+            kinds=named(formats),
+        )
     if hub.is_remote(source.path) and not hub.is_dataset_url(source.path):
         return _chosen(source, hub.fetch(source.path, formats), Path("/"), "")
     given = Path(source.path.removeprefix("hf://datasets/")).expanduser()
@@ -73,10 +78,12 @@ def locate(source: str | Source, formats: tuple[str, ...] = TEXT_FORMATS) -> Loc
         or any((folder / name).exists() for name in _RECORDS)
         or (all(format_of(path) in TABLES for path in found) and any(map(_split, found)))
     )
+    unread = _unread_note(folder, matches, formats)
     if not (is_dataset or source.split or source.config):
-        return Located(found)
+        return Located(found, unread)
     found = [path for path in found if not path.name.startswith("cache-")]  # Of `datasets`' map.
-    return _chosen(source, found, folder, readme)
+    chosen = _chosen(source, found, folder, readme)
+    return replace(chosen, notes=chosen.notes + unread)
 
 
 def is_cached(source: Source, formats: tuple[str, ...]) -> bool:
@@ -122,11 +129,32 @@ def _from_cache(
 
 
 def _chosen(source: Source, found: Sequence[Path], root: Path, readme: str) -> Located:
-    names = {path.relative_to(root).as_posix(): path for path in found}
+    names = {path.absolute().relative_to(root.absolute()).as_posix(): path for path in found}
     if not (source.split or source.config or readme or root != Path("/")):
         return Located(list(found))
     made = choose(source.path, list(names), readme, source.config, source.split)
     return Located([names[name] for name in made.names], made.notes)
+
+
+def _unread_note(folder: Path, files: Sequence[Path], formats: tuple[str, ...]) -> tuple[str, ...]:
+    """What to say of files of a folder that are in no format; what only describes it counts not."""
+    others = sorted(
+        path
+        for path in files
+        if format_of(path) not in formats
+        and path.suffix.lower() not in (".md", ".lock")
+        and path.stem.upper() not in ("LICENSE", "LICENCE", "NOTICE", "README")
+    )
+    if not others:
+        return ()
+    names = [path.name for path in others[:3]] + ["…"] * (len(others) > 3)
+    told = Message(
+        "not read of {folder}: {names}; only {kinds} files are",
+        folder=folder,
+        names=", ".join(names),
+        kinds=named(formats),
+    )
+    return (told,)
 
 
 def _split(path: Path) -> str:
@@ -229,6 +257,13 @@ def _nothing(
         )
     elif given.is_dir():
         problem = Message("the folder {source!r} holds no {kinds} file", source=shown, kinds=kinds)
+    elif matches and all(path.suffix.lower() in PACKED for path in matches):
+        return DataError(
+            "data.source: {source!r} is packed in a way that is not read; unpack it ({read} around "
+            "text formats are read as they are)",
+            source=shown,
+            read=" / ".join(COMPRESSED),
+        )
     elif matches:
         problem = Message("{source!r} is no {kinds} file", source=shown, kinds=kinds)
     else:

@@ -59,6 +59,7 @@ class RowReader(Generic[T]):
         self._either = () if roles.intersection((role, *either)) else either
         self._first: tuple[Path, dict[str, str]] | None = None
         self._path = Path()
+        self._left_out = ""
 
     def read(self, path: Path, index: int) -> Iterator[T]:
         """What is made of the rows of a file, in their order."""
@@ -71,9 +72,34 @@ class RowReader(Generic[T]):
             found = self._json(path, index)
         return (made for made in found if made is not _LEFT_OUT)
 
+    def check_filter(self) -> None:
+        """DataError where a filter has left out all rows that were read."""
+        chosen, skipped = self._source.filter, self._skipped
+        if chosen is None or skipped.filtered < skipped.lines:
+            return
+        lacking = [name for name, count in skipped.lacking.items() if count == skipped.lines]
+        if lacking:
+            raise DataError(
+                'data.source: {source!r}: no row has the column "{column}", which the filter '
+                "{text!r} names; in the first row: {shape_of}",
+                source=str(self._source),
+                column=lacking[0],
+                text=chosen.text,
+                shape_of=self._left_out,
+            )
+        raise DataError(
+            "data.source: {source!r}: no row passes the filter {text!r}",
+            source=str(self._source),
+            text=chosen.text,
+        )
+
     def _made(self, row: dict[str, Any]) -> T:
         if self._source.filter and not self._source.filter.keeps(row):
             self._skipped.filtered += 1
+            for column in self._source.filter.columns:
+                if row.get(column) is None:
+                    self._skipped.lacking[column] = self._skipped.lacking.get(column, 0) + 1
+            self._left_out = self._left_out or shape_of(row)
             return _LEFT_OUT
         row = self._source.renamed(row)
         if self._either:
@@ -123,7 +149,8 @@ class RowReader(Generic[T]):
         with open_table(path) as table:
             wanted = self._check(path, table.columns)
             for number, row in enumerate(table.rows(wanted), start=1):
-                yield from self._one(row, index, number)
+                # A row without any value says so of each column.
+                yield from self._one(row or dict.fromkeys(wanted), index, number)
 
     def _one(self, row: dict[str, Any] | str, index: int, number: int) -> Iterator[T]:
         self._skipped.lines += 1

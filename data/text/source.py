@@ -15,7 +15,7 @@ from lmm_tui.data.text.row_filter import RowFilter
 from lmm_tui.message import Message
 
 _NAMED = re.compile(
-    r"(?P<path>.+?)(?::(?P<config>[^@#:/\s]+))?(?:@(?P<split>[^@#/\s]+))?(?:#(?P<column>[^#/]+))?"
+    r"(?P<path>.+?)(?::(?P<config>[^@#:/\\\s]+))?(?:@(?P<split>[^@#/\s]+))?(?:#(?P<column>[^#/]+))?"
 )
 _ASKED = ("prompt", "conversations", "messages", "instruction")
 """Of these a row is read by one."""
@@ -50,6 +50,13 @@ class Source:
         if match is None or not any(match.groups()[1:]) or _exists(given):
             return cls(given, columns=named, filter=chosen)
         path, config, split, column = (part or "" for part in match.groups())
+        # A file's own name may have these marks, too.
+        with_config = f"{path}:{config}" if config else path
+        with_split = f"{with_config}@{split}" if split else with_config
+        if with_split != path and _exists(with_split):
+            path, config, split = with_split, "", ""
+        elif config and _exists(with_config):
+            path, config = with_config, ""
         return cls(path, config, split, column, columns=named, filter=chosen)
 
     def __str__(self) -> str:

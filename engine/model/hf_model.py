@@ -133,6 +133,8 @@ class HfModel(LanguageModel):
 
     def compile_backbone(self) -> None:
         self._compiled = self.packs_by_mask = True
+        if getattr(self._base, "_can_record_outputs", None):
+            _hook_now(self._base)
         self._base.compile()
 
     def recompute_activations(self) -> None:
@@ -325,6 +327,16 @@ def _short_windows(model: HfModel) -> Iterator[None]:
     finally:
         for place, window in own:
             place.sliding_window = window
+
+
+def _hook_now(base: Any) -> None:
+    """transformers hooks what it records, as a router's logits, in the first pass that asks for it:
+    a compiled one would be broken into several graphs."""
+    try:
+        from transformers.utils.output_capturing import maybe_install_capturing_hooks
+    except ImportError:  # An older transformers has no such hooks.
+        return
+    maybe_install_capturing_hooks(base)
 
 
 def _difference(found: Tensor, wanted: Tensor) -> float:

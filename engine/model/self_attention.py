@@ -6,6 +6,7 @@ Dimensions in names are those of `engine.model.decoder`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,9 @@ from lmm_tui.engine.model.kv_cache import KVCache, SharedPrompts
 from lmm_tui.engine.model.layout import Segments
 from lmm_tui.engine.model.primitives import Linear, RMSNorm
 from lmm_tui.metrics.deep.attention import is_attention_watched, report_attention
+
+_PARTS = 4
+_PART = 64  # Queries that torch's kernel for CPUs takes at once.
 
 
 def rotary_tables(shape: ModelShape) -> tuple[Tensor, Tensor]:
@@ -79,6 +83,8 @@ class Attention(nn.Module):
             y_BxTxHxC = _attend_per_sequence(q, k, v, mask).transpose(1, 2)
         elif cache is not None and cache.prompts is not None:
             y_BxTxHxC = _attend_after_prompts(q, k, v, mask, cache.prompts, self.layer)
+        elif cache is None and mask is None and _pays_in_parts(q):
+            y_BxTxHxC = _attend_in_parts(q, k, v).transpose(1, 2)
         else:
             y_BxTxHxC = _attend(q, k, v, mask).transpose(1, 2)
         return self.o_proj(y_BxTxHxC.flatten(2))
@@ -92,6 +98,33 @@ def _attend(q_BxHxTxC: Tensor, k_BxKxSxC: Tensor, v_BxKxSxC: Tensor, mask: Tenso
         attn_mask=mask,
         is_causal=mask is None and q_BxHxTxC.shape[2] > 1,
         enable_gqa=q_BxHxTxC.shape[1] != k_BxKxSxC.shape[1],
+    )
+
+
+def _pays_in_parts(q: Tensor) -> bool:
+    """Not in eager steps: parts add gradients up in another order."""
+    return torch.compiler.is_compiling() and q.is_cpu and q.shape[2] >= _PARTS * _PART
+
+
+def _attend_in_parts(q_BxHxTxC: Tensor, k_BxKxTxC: Tensor, v_BxKxTxC: Tensor) -> Tensor:
+    """Attend to all tokens up to their own; each quarter of the tokens reads those up to its end.
+
+    Torch's kernel for CPUs computes what is masked in up to 512 keys and throws it away.
+    """
+    length = q_BxHxTxC.shape[2]
+    ends = [length * part // _PARTS for part in range(_PARTS + 1)]
+    of_keys_T = torch.arange(length)
+    return torch.cat(
+        [
+            _attend(
+                q_BxHxTxC[:, :, start:end],
+                k_BxKxTxC[:, :, :end],
+                v_BxKxTxC[:, :, :end],
+                of_keys_T[:end] <= of_keys_T[start:end].unsqueeze(1) if start else None,
+            )
+            for start, end in pairwise(ends)
+        ],
+        dim=2,
     )
 
 

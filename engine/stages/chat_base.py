@@ -5,9 +5,8 @@ Its subclasses SFT, DPO and GRPO add their data and loss.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,13 +18,16 @@ from lmm_tui.data.batching.packing import IGNORED, Packed, Rows
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.builtin.task import KINDS
 from lmm_tui.data.chat.chatml import ChatML
+from lmm_tui.data.chat.rendering import Rendering
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render_prompt, stop_ids
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
+from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.preparation.prepare_rows import prepare_rows, tokenizer_of_rows
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import Dataset, joined
 from lmm_tui.data.text.source import Source
-from lmm_tui.data.tokenizing.fair_sample import fair_sample
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Turn
 from lmm_tui.engine.config.config_error import ConfigError
@@ -42,10 +44,6 @@ from lmm_tui.engine.stages.base import MicroBatch, Stage, unused_note
 from lmm_tui.engine.stages.own_prompts import beginnings
 from lmm_tui.engine.transfer import integers_to_device
 from lmm_tui.message import Message
-
-_SAMPLE_CHARACTERS = 2_000_000
-"""Characters of conversations to train a tokenizer on."""
-
 
 T = TypeVar("T")
 
@@ -72,15 +70,37 @@ class ChatStage(Stage):
         "你好",
     )
 
-    def __init__(self, config: RunConfig, texts: Iterable[str]) -> None:
-        """A tokenizer is trained on `texts` unless the configuration has one."""
+    def __init__(
+        self,
+        config: RunConfig,
+        rows: Dataset[T],
+        texts: Callable[[T], Iterable[str]],
+        progress: Progress,
+    ) -> None:
+        """A tokenizer is trained on the texts of `rows` unless the configuration has one."""
         if config.data.stream:
             raise ConfigError(
                 "data.stream: is for the text of pretrain; rows are packed as a whole"
             )
-        self.tokenizer, self.template = _tokenizer_and_template(config, texts)
+        self._named = ", ".join(config.data.named)
+        self._cache_dir = Path(config.data.cache_dir) if config.data.cache_dir else None
+        self._progress = progress
+        self.tokenizer, self.template = self._tokenizer_and_template(config, rows, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}
         self.warnings = []
+
+    def prepared(self, rows: Dataset[T], rendering: Rendering[T]) -> LearntTokens:
+        """The tokens of rows, by way of the cache."""
+        found = prepare_rows(
+            rows,
+            rendering,
+            named=self._named,
+            cache_dir=self._cache_dir,
+            progress=self._progress,
+        )
+        self.warnings += found.notes
+        self.cache_entries += (found.entry,) if found.entry else ()
+        return found.tokens
 
     def ask_own_questions(self, sources: Sequence[str], talks: Iterable[Sequence[Turn]]) -> None:
         """Sample with questions of the user's own validation data instead of built-in ones."""
@@ -106,6 +126,7 @@ class ChatStage(Stage):
         # A template of the tokenizer's may use any field of a turn.
         if fields := [name for name in rows.skipped.unused if not (shown and "[]." in name)]:
             self.warnings.append(unused_note(sources, fields))
+        self.warnings += rows.skipped.lacking_notes
         if rows.skipped.count:
             self.warnings.append(
                 Message(
@@ -115,6 +136,24 @@ class ChatStage(Stage):
                     skipped_rows=rows.skipped_rows[0],
                 )
             )
+
+    def _tokenizer_and_template(
+        self, config: RunConfig, rows: Dataset[T], texts: Callable[[T], Iterable[str]]
+    ) -> tuple[Tokenizer, ChatTemplate]:
+        if config.data.tokenizer is None:
+            trained = tokenizer_of_rows(
+                rows,
+                texts,
+                config.model.shape().vocab_size,
+                named=self._named,
+                cache_dir=self._cache_dir,
+                progress=self._progress,
+            )
+            return trained, CHATML
+        path = Path(config.data.tokenizer).expanduser()
+        tokenizer = Tokenizer.load(path)
+        own = config.data.template == "own"
+        return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
 
 
 def kinds_of(data: DataConfig) -> tuple[str, ...]:
@@ -150,18 +189,12 @@ def pack_completions(
     Also returns the index of the completion that each counted label belongs to, (N,). Each
     completion must fit into a row, and have a counted label.
     """
-    packed = Packed(completions, min(seq_len, sum(len(ids) - 1 for ids, _ in completions)))
+    packed = Packed(
+        LearntTokens.of(completions), min(seq_len, sum(len(ids) - 1 for ids, _ in completions))
+    )
     every = np.arange(packed.rows)
     rows = packed.lay_out(every)
     return rows, packed.items_of(every, rows.segments)[rows.labels >= 0]
-
-
-def fingerprint_of(rendered: Iterable[Rendered]) -> str:
-    """Equal for equal tokens and labels in the same order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for ids, learnt in rendered:
-        digest.update(np.array(ids, np.int32).tobytes() + bytes(learnt) + b"|")
-    return digest.hexdigest()
 
 
 def read_sides(read: ReadRow[T], data: DataConfig, side: Split) -> list[Dataset[T]]:
@@ -177,24 +210,6 @@ def read_side(read: ReadRow[T], data: DataConfig, side: Split) -> Dataset[T]:
     return joined(read_sides(read, data, side))
 
 
-def _tokenizer_and_template(
-    config: RunConfig, texts: Iterable[str]
-) -> tuple[Tokenizer, ChatTemplate]:
-    if config.data.tokenizer is None:
-        return Tokenizer.train(
-            fair_sample(texts, _SAMPLE_CHARACTERS), config.model.shape().vocab_size
-        ), CHATML
-    path = Path(config.data.tokenizer).expanduser()
-    tokenizer = Tokenizer.load(path)
-    own = config.data.template == "own"
-    return tokenizer, TokenizerTemplate.load(path, tokenizer) if own else CHATML
-
-
 if __name__ == "__main__":
-    from lmm_tui.engine.config.resolve import resolve
-
-    tokenizer, template = _tokenizer_and_template(resolve(), ["What is 2 + 2? assistant user"] * 9)
-    asked = render_prompt((Turn("user", "2 + 2"),), tokenizer, template)
-    print(tokenizer.token_strings(asked))
     print(pack_completions([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])], 64))
     print("=== 自测通过 ===")

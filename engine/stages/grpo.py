@@ -8,21 +8,24 @@ as micro-batches `rollout_batch`, the loss `policy_loss`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lmm_tui.data.batching.order import Order
+from lmm_tui.data.chat.kept_examples import KeptPrompts
 from lmm_tui.data.chat.prompts import read_prompts
-from lmm_tui.data.chat.template import render_prompt
+from lmm_tui.data.chat.rendering import PromptRendering
 from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
+from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.turns import Prompt, last_question
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.device import empty_cache
@@ -36,7 +39,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.samples import RunSample
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.base import Losses, MicroBatch
-from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of, read_side
+from lmm_tui.engine.stages.chat_base import ChatStage, read_side
 from lmm_tui.engine.stages.completion_batch import CompletionBatch
 from lmm_tui.engine.stages.completion_sampler import CompletionSampler, text_of
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
@@ -76,27 +79,27 @@ class GrpoStage(ChatStage):
         self._sampler = CompletionSampler(config.grpo, device)
         progress(Message("reading prompts"), 0, 0)
         rows = read_side(read_prompts, config.data, "train")
-        prompts = list(rows)
-        super().__init__(config, (turn.content for prompt in prompts for turn in prompt.turns))
+        super().__init__(config, rows, _texts, progress)
+        # One list: the sampler adds to it while the run trains.
         self.warnings = self._sampler.warnings
         self._seq_len, self._device = config.data.seq_len, device
         self._parts = 1
         """In how many parts old log-probabilities are measured; grows where memory is too small."""
         self._has_adapters = config.lora.rank > 0
-        self._prompts, self._ids = self._usable(prompts)
+        self._ids = self._usable(rows)
         self.warn_of_skipped(rows, config.data.named)
-        self._warn_of_left_out(prompts)
+        self._warn_of_left_out()
         if config.data.tokenizer is not None:
-            talks = ([replace(turn, learnt=False) for turn in p.turns] for p in self._prompts)
+            asked = compress(rows, self._ids.usable)
+            talks = ([replace(turn, learnt=False) for turn in p.turns] for p in asked)
             self.warnings += differences(talks, self.tokenizer, self.template)
-        self._val_prompts, self._val_ids = self._usable(
-            list(read_side(read_prompts, config.data, "test"))
-        )
-        questions = (prompt.turns for prompt in self._val_prompts)
+        held_out = read_side(read_prompts, config.data, "test")
+        self._val_ids = self._usable(held_out)
+        questions = (prompt.turns for prompt in compress(held_out, self._val_ids.usable))
         self.ask_own_questions(config.data.named, questions)
-        self.data_fingerprint = fingerprint_of((ids, []) for ids in self._ids)
-        self._order = Order(len(self._prompts), config.train.seed)
-        self.steps_per_epoch = self._settings.updates * len(self._prompts) / self._prompts_per_round
+        self.data_fingerprint = self._ids.fingerprint
+        self._order = Order(len(self._ids), config.train.seed)
+        self.steps_per_epoch = self._settings.updates * len(self._ids) / self._prompts_per_round
         self._round: RolloutBatch | None = None
         self._model: LanguageModel | None = None
         self._reference: LanguageModel | None = None
@@ -157,7 +160,8 @@ class GrpoStage(ChatStage):
     def validate(self, model: LanguageModel) -> dict[str, float]:
         """The mean rewards of greedy completions of validation prompts."""
         count = self._log.val_sequences
-        prompts, ids = self._val_prompts[:count], self._val_ids[:count]
+        ids = self._val_ids[:count]
+        prompts = [self._val_ids.judged_by(at) for at in range(len(ids))]
         if not prompts:
             return {}
 
@@ -196,7 +200,8 @@ class GrpoStage(ChatStage):
         assert self._model is not None
         prompts = self._order.take(number, self._prompts_per_round).tolist()
         completions = self._sample(self._model, prompts, number)
-        repeated = [self._prompts[at] for at in prompts for _ in range(self._settings.group)]
+        judged = map(self._ids.judged_by, prompts)
+        repeated = [prompt for prompt in judged for _ in range(self._settings.group)]
         scores = self.ranks.by_leader(
             lambda: self._sampler.score(self.tokenizer, repeated, completions)
         )
@@ -283,7 +288,7 @@ class GrpoStage(ChatStage):
     def _record_samples(self, rollouts: RolloutBatch, step: int) -> None:
         """Write the best and the worst completion of a few prompts to samples.jsonl."""
         for number in rollouts.extremes(_SHOWN_PROMPTS):
-            prompt = self._prompts[rollouts.prompts[number // rollouts.group]]
+            prompt = self._ids.judged_by(rollouts.prompts[number // rollouts.group])
             ids, ended = rollouts.ids[number], rollouts.ended[number]
             sample = RunSample(
                 step,
@@ -319,27 +324,19 @@ class GrpoStage(ChatStage):
         """Whether rewards pay for the distance from the reference; else it is part of the loss."""
         return self._settings.loss == "rloo" and self._settings.beta > 0
 
-    @property
-    def _needs_answer(self) -> bool:
-        return "exact" in self._settings.rewards
+    def _usable(self, rows: Dataset[Prompt]) -> KeptPrompts:
+        """The prompts that leave room for a completion and can be scored."""
+        rendering = PromptRendering(self.tokenizer, self.template)
+        longest = self._seq_len - self._settings.max_tokens
+        needs_answer = "exact" in self._settings.rewards
+        return KeptPrompts(self.prepared(rows, rendering), longest, needs_answer)
 
-    def _usable(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[list[int]]]:
-        """The prompts that leave room for a completion and can be scored, and their tokens."""
-        kept, ids = [], []
-        for prompt in prompts:
-            rendered = render_prompt(prompt.turns, self.tokenizer, self.template)
-            fits = len(rendered) + self._settings.max_tokens <= self._seq_len
-            if fits and not (self._needs_answer and prompt.answer is None):
-                kept.append(prompt)
-                ids.append(rendered)
-        return kept, ids
-
-    def _warn_of_left_out(self, prompts: Sequence[Prompt]) -> None:
-        """Of `prompts`, those that are not in use; DataError where none is."""
-        unanswered = sum(p.answer is None for p in prompts) if self._needs_answer else 0
-        too_long = len(prompts) - unanswered - len(self._prompts)
+    def _warn_of_left_out(self) -> None:
+        """Of prompts that are not in use; DataError where none is."""
+        unanswered = self._ids.unanswered
+        too_long = self._ids.total - unanswered - len(self._ids)
         max_tokens, seq_len = self._settings.max_tokens, self._seq_len
-        if not self._prompts:
+        if not self._ids:
             if not unanswered:
                 raise DataError(
                     "data.source: no prompt leaves room for {max_tokens} tokens of {seq_len}; "
@@ -379,6 +376,10 @@ class GrpoStage(ChatStage):
                     seq_len=seq_len,
                 )
             )
+
+
+def _texts(prompt: Prompt) -> Iterator[str]:
+    return (turn.content for turn in prompt.turns)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor
 from lmm_tui.data.batching.order import Order
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.chat.answers import answered
+from lmm_tui.data.chat.kept_examples import KeptAnswers, ReadWhenAsked
 from lmm_tui.data.chat.labelled import LabelledRow, read_labelled
 from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.preparation.prepare import Progress
@@ -57,18 +58,30 @@ class LabelledBatch(AnswerBatch):
         }
 
 
+class _Crossed(ReadWhenAsked[Answers]):
+    """Each prompt with the answer to another one, made when it is asked for."""
+
+    def __init__(self, items: Sequence[Answers], seq_len: int) -> None:
+        self._items, self._most = items, seq_len + 1
+        # A circle through all of them in any order: none is its own neighbour.
+        circle = Order(len(items), seed=0).take(0, len(items)) if items else np.array([], np.int64)
+        self._others = np.zeros(len(items), np.int64)
+        self._others[circle] = np.roll(circle, 1)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def item(self, at: int) -> Answers:
+        (asked,), (other,) = self._items[at], self._items[int(self._others[at])]
+        return (_crossed(asked, other, self._most),)
+
+
 class _Side:
     """Answers with their verdicts, and each prompt with the answer to another one."""
 
-    def __init__(self, answers: AnswerSet, verdicts: Sequence[bool], seq_len: int) -> None:
-        self.answers = answers
-        self.good_P = torch.tensor([verdicts[at] for at in answers.kept], dtype=torch.bool)
-        items = [of for (of,) in answers.items]
-        # A circle through all of them in any order: none is its own neighbour.
-        circle = Order(len(items), seed=0).take(0, len(items)) if items else np.array([], int)
-        others = dict(zip(circle.tolist(), np.roll(circle, 1).tolist(), strict=True))
-        crossed = (_crossed(of, items[others[at]], seq_len + 1) for at, of in enumerate(items))
-        self.crossed = AnswerSet(crossed, 1, seq_len)
+    def __init__(self, answers: AnswerSet, good_P: Tensor, seq_len: int) -> None:
+        self.answers, self.good_P = answers, good_P
+        self.crossed = AnswerSet(_Crossed(answers.items, seq_len))
 
 
 class KtoStage(PreferenceStage):
@@ -171,8 +184,10 @@ class KtoStage(PreferenceStage):
         return max(0.0, math.fsum(totals) / sum(map(len, every)))
 
     def _side(self, answers: AnswerSet, side: Split) -> _Side:
-        verdicts = [one.good for row in self.read(side) for one in row]
-        return _Side(answers, verdicts, self._config.data.seq_len)
+        verdicts = np.fromiter((one.good for row in self.read(side) for one in row), np.bool_)
+        assert isinstance(answers.items, KeptAnswers)
+        good_P = torch.from_numpy(verdicts[answers.items.kept])
+        return _Side(answers, good_P, self._config.data.seq_len)
 
     def _warn_of_imbalance(self, good_P: Tensor) -> None:
         """By the bounds of arXiv 2402.01306, equation 9: the weights of all good answers are 1 to

@@ -7,8 +7,7 @@ once, before the first step, and kept in the run directory.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from torch import Tensor
 
 from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.builtin.holdout import Split
-from lmm_tui.data.chat.answers import too_long, unwritten
+from lmm_tui.data.chat.kept_examples import KeptAnswers
+from lmm_tui.data.chat.rendering import TalkRendering
 from lmm_tui.data.chat.spans import Rendered
-from lmm_tui.data.chat.template import render_all
 from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
@@ -33,7 +32,7 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages import reference_model
 from lmm_tui.engine.stages.answer_batch import AnswerBatch, Answers, PairBatch
 from lmm_tui.engine.stages.base import MicroBatch, mean_losses
-from lmm_tui.engine.stages.chat_base import ChatStage, fingerprint_of
+from lmm_tui.engine.stages.chat_base import ChatStage
 from lmm_tui.engine.stages.mixture_parts import refuse_mixture
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
@@ -42,23 +41,8 @@ from lmm_tui.message import Message
 class AnswerSet:
     """The examples of one side of the data, with reference log-probabilities if precomputed."""
 
-    def __init__(self, rendered: Iterator[Rendered], width: int, seq_len: int) -> None:
-        """`rendered` yields the `width` answers of an example in turn.
-
-        Examples with a long one are left out, and those with one of which nothing is learnt.
-        """
-        self.items: list[Answers] = []
-        self.kept: list[int] = []
-        """The number of each of `items` among all examples."""
-        self.too_long = self.unwritten = 0
-        for number, answers in enumerate(zip(*[rendered] * width, strict=True)):
-            if too_long(answers, seq_len):
-                self.too_long += 1
-            elif unwritten(answers):
-                self.unwritten += 1
-            else:
-                self.items.append(answers)
-                self.kept.append(number)
+    def __init__(self, items: Sequence[Answers]) -> None:
+        self.items = items
         self.reference_PxW: Tensor | None = None
 
     def reference_of(self, indices: NDArray[np.int64]) -> Tensor | None:
@@ -78,16 +62,16 @@ class PreferenceStage(ChatStage):
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         refuse_mixture(config)
         data = config.data
-        self._config, self._device, self._progress = config, device, progress
+        self._config, self._device = config, device
         progress(Message("reading {examples}", examples=self.examples), 0, 0)
         rows = self.read("train")
-        super().__init__(config, (text for row in rows for text in self.texts(row)))
-        self._train = self._render(rows)
+        super().__init__(config, rows, self.texts, progress)
+        kept = self._render(rows)
         held_out = self.read("test")
-        self._val = self._render(held_out)
+        self._train, self._val = AnswerSet(kept), AnswerSet(self._render(held_out))
         self.ask_own_questions(data.named, (talk.turns for talk in self._talks(held_out)))
         self.warn_of_skipped(rows, data.named)
-        self._warn_of_left_out()
+        self._warn_of_left_out(kept)
         if data.tokenizer is not None:
             talks = (talk.turns for talk in self._talks(rows))
             self.warnings += differences(talks, self.tokenizer, self.template)
@@ -95,7 +79,7 @@ class PreferenceStage(ChatStage):
             self.warnings.append(
                 Message("no validation: there are no validation {examples}", examples=self.examples)
             )
-        self.data_fingerprint = fingerprint_of(chain.from_iterable(self._train.items))
+        self.data_fingerprint = kept.fingerprint
         self._order = Order(len(self._train.items), config.train.seed)
         train = config.train
         self.steps_per_epoch = len(self._train.items) / (train.batch_size * train.grad_accum)
@@ -113,9 +97,8 @@ class PreferenceStage(ChatStage):
         """The contents of a row, each once, that a tokenizer is trained on."""
         return (turn.content for talk in self.conversations(row) for turn in talk.turns)
 
-    def rendered(self, answer: Rendered) -> Rendered:
-        """The tokens and labels of an answer, as the loss reads them."""
-        return answer
+    reads: Callable[[Rendered], Rendered] | None = None
+    """What the loss reads of the tokens and labels of an answer; None: all."""
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         return [self.batch(self._train, indices) for indices in self.indices(step)]
@@ -211,24 +194,24 @@ class PreferenceStage(ChatStage):
                 found_PxW[new[missing]] = measured_BxW[first[missing]]
         return _joined(ranks.gather(found_PxW))
 
-    def _render(self, rows: Iterable[Any]) -> AnswerSet:
-        rendered = render_all(self._talks(rows), self.tokenizer, self.template)
-        return AnswerSet(map(self.rendered, rendered), self.width, self._config.data.seq_len)
+    def _render(self, rows: Dataset[Any]) -> KeptAnswers:
+        answers = TalkRendering(self.conversations, self.tokenizer, self.template, self.reads)
+        return KeptAnswers(self.prepared(rows, answers), self.width, self._config.data.seq_len)
 
     def _talks(self, rows: Iterable[Any]) -> Iterator[Conversation]:
         for row in rows:
             yield from self.conversations(row)
 
-    def _warn_of_left_out(self) -> None:
+    def _warn_of_left_out(self, train: KeptAnswers) -> None:
         """Of examples that are not in use; DataError where none is."""
-        train, examples = self._train, self.examples
-        if train.unwritten and not train.items:
+        examples = self.examples
+        if train.unwritten and not train:
             raise DataError(
                 "data.source: the chat template writes nothing of an answer in any of the "
                 "{examples}; choose chatml, or mend the data",
                 examples=examples,
             )
-        if not train.items:
+        if not train:
             raise DataError(
                 "data.source: no {examples} in {seq_len} tokens; raise data.seq_len",
                 examples=examples,
@@ -264,7 +247,7 @@ def _joined(found: Sequence[Tensor]) -> Tensor:
 
 if __name__ == "__main__":
     told: Rendered = ([1, 2], [False, True])
-    both = AnswerSet(iter([told, told, told, ([1] * 9, [True] * 9)]), 2, 6)
-    print(both.items, both.too_long)
-    assert both.kept == [0] and both.too_long == 1
+    both = AnswerSet([(told, told)])
+    both.reference_PxW = torch.tensor([[1.0, 2.0]])
+    print(both.reference_of(np.array([0])))
     print("=== 自测通过 ===")

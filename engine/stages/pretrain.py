@@ -171,6 +171,7 @@ class PretrainStage(LikelihoodStage[Blocks]):
         found = super().micro_batches(step)
         if self._stream is not None and self._stream.total is not None:
             skipped, self._stream = self._stream.skipped, None
+            self.warnings += skipped.lacking_notes
             if skipped.unused:
                 self.warnings.append(unused_note(self._named, [*skipped.unused]))
             if skipped.count:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from lmm_tui.data.builtin.holdout import Split
 from lmm_tui.data.chat.answers import pair_conversations, pair_texts, scored
 from lmm_tui.data.chat.preferences import read_pairs
-from lmm_tui.data.chat.spans import Rendered
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.dataset import Dataset
 from lmm_tui.data.turns import Conversation, Pair
@@ -39,6 +38,7 @@ class RewardStage(PreferenceStage):
 
     info = REWARD
     prompts = ()  # What it says is not trained.
+    reads = staticmethod(scored)
 
     def __init__(self, config: RunConfig, device: torch.device, progress: Progress) -> None:
         super().__init__(config, device, progress)
@@ -53,9 +53,6 @@ class RewardStage(PreferenceStage):
 
     def texts(self, row: Pair) -> Iterator[str]:
         return pair_texts(row)
-
-    def rendered(self, answer: Rendered) -> Rendered:
-        return scored(answer)
 
     def begin(self, model: LanguageModel, run_dir: RunDir, fresh: bool) -> None:
         weight_VxD = model.head_weight

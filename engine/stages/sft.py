@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import torch
 
@@ -10,12 +11,14 @@ from lmm_tui.data.batching.mixed_batches import MixedBatches
 from lmm_tui.data.batching.mixture import Mixture
 from lmm_tui.data.batching.packing import Packed, PackedBatches, Rows, pack
 from lmm_tui.data.chat.conversations import Chats, read_conversations
-from lmm_tui.data.chat.template import render_all
+from lmm_tui.data.chat.rendering import TalkRendering
 from lmm_tui.data.chat.whole_check import differences
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.preparation.prepare import Progress
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.dataset import joined
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
+from lmm_tui.data.turns import Conversation
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.generation.exact_match import exact_match
 from lmm_tui.engine.model.language_model import LanguageModel
@@ -43,7 +46,7 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         progress(Message("reading conversations"), 0, 0)
         given = read_sides(read_conversations, data, "train")
         chats = joined(given)
-        super().__init__(config, (turn.content for talk in chats for turn in talk.turns))
+        super().__init__(config, chats, _texts, progress)
         progress(Message("packing conversations"), 0, 0)
         parts = [self._pack(one, data.seq_len) for one in (given if data.sources else [chats])]
         self.warn_of_skipped(chats if not data.sources else given[0], data.named)
@@ -85,7 +88,8 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         self._set_validation_parts([(name, one.weight, val) for name, one, val in named if val])
 
     def _pack(self, chats: Chats, seq_len: int) -> Packed:
-        return pack(render_all(chats, self.tokenizer, self.template), seq_len)
+        answers = TalkRendering[Conversation](lambda talk: (talk,), self.tokenizer, self.template)
+        return pack(self.prepared(chats, answers), seq_len)
 
     def validate(self, model: LanguageModel) -> dict[str, float]:
         found = self.validation_losses(model) if self._val else {}
@@ -143,11 +147,16 @@ class SftStage(ChatStage, LikelihoodStage[Rows]):
         return packed_batch(rows, self._device, weight=int((rows.labels >= 0).sum()))
 
 
+def _texts(talk: Conversation) -> Iterator[str]:
+    return (turn.content for turn in talk.turns)
+
+
 if __name__ == "__main__":
     from types import SimpleNamespace
     from typing import Any
 
-    packed = pack(iter([([1, 2, 3], [False, True, True]), ([1, 4], [False, True])]), 8)
+    told = [([1, 2, 3], [False, True, True]), ([1, 4], [False, True])]
+    packed = pack(LearntTokens.of(told), 8)
     demo: Any = SimpleNamespace(_device=torch.device("cpu"))
     print(SftStage._to_micro_batch(demo, PackedBatches(packed, 1, None).get(0)))
     print("=== 自测通过 ===")

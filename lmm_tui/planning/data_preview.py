@@ -22,6 +22,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.report.samples import Item, Samples
 from lmm_tui.data.text.corpus import BUILTIN
 from lmm_tui.data.text.source import Source
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import mark, tr
@@ -201,7 +202,7 @@ def _left_out(item: Item, answers: list[Rendered], kind: str, config: RunConfig)
 
 
 def _packed(rendered: list[Rendered], seq_len: int) -> tuple[PackedRow, ...]:
-    packed = Packed(rendered, seq_len)
+    packed = Packed(LearntTokens.of(rendered), seq_len)
     found = []
     for row in range(min(packed.rows, ROWS)):
         segments = packed.lay_out(np.array([row])).segments[0]

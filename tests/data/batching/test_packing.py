@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmm_tui.data.batching.packing import IGNORED, PackedBatches, pack
+from lmm_tui.data.batching import packing
+from lmm_tui.data.batching.packing import IGNORED, PackedBatches
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
 
 SEQ_LEN = 12
 ITEM = st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=20).map(
@@ -15,6 +17,10 @@ ITEM = st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_si
 LEARNT_ITEM = ITEM.map(lambda item: (item[0], [*item[1][:1], *[True] * len(item[1][1:])])).filter(
     lambda item: len(item[0]) > 1
 )
+
+
+def pack(items, seq_len):
+    return packing.pack(LearntTokens.of(items), seq_len)
 
 
 def laid_out(packed):

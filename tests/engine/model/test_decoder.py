@@ -208,6 +208,37 @@ def test_layers_compile_once_for_all_of_them_without_a_graph_break(
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
+def test_a_compiled_layer_leaves_out_most_of_what_is_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values and gradients stay those of the eager pass."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def kept(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=kept))
+    torch._dynamo.reset()
+    model = decoder(ModelShape(97, 16, 1, 4, 2, 8, 32, max_positions=300))
+    length = 259
+    text = ids(2, length)
+
+    def passed() -> list[Tensor]:
+        model.zero_grad()
+        hidden = model.backbone(text)
+        hidden.square().sum().backward()
+        return [hidden.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+
+    eager = passed()
+    model.compile_backbone()
+    for found, wanted in zip(passed(), eager, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    calls = [n for n in graphs[0].graph.nodes if n.target is F.scaled_dot_product_attention]
+    keys = [call.args[1].meta["example_value"].shape[2] for call in calls]
+    assert keys == [length // 4, length // 2, length * 3 // 4, length]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_activations_that_are_computed_again_give_the_same_gradients(packed: bool) -> None:
     text = ids()

@@ -2,6 +2,7 @@
 trained, with adapters, and written and read again."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from architectures import ARCHITECTURES, VOCABULARY, made
 from architectures import model_folder as architecture_folder
 from safetensors.torch import save_file
 from torch import Tensor
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from lmm_tui.engine.checkpoints.weights import read_weights
@@ -64,6 +66,24 @@ def close(found: Tensor, wanted: Tensor) -> None:
 
 def packed(model: HfModel) -> Tensor:
     return model.backbone(IDS, POSITIONS, None, Segments.of(SEGMENTS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen3_moe", "gpt_oss"])
+def test_a_mixture_of_experts_is_compiled_as_one_graph(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced whole, with the loss of its router, but not turned into code."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
+    counters.clear()
+    model = HfModel.of(made(name, router_aux_loss_coef=0.01))
+    eager, of_router = model.backbone(IDS), model.router_loss
+    model.compile_backbone()
+    close(model.backbone(IDS), eager)
+    assert of_router is not None and model.router_loss is not None
+    close(model.router_loss, of_router)
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
 
 
 @torch.no_grad()

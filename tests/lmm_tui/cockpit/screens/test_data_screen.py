@@ -16,6 +16,7 @@ from lmm_tui.data.batching.packing import pack
 from lmm_tui.data.chat.conversations import read_conversations
 from lmm_tui.data.chat.template import render_all
 from lmm_tui.data.errors import DataError
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.resolve import resolve
@@ -57,7 +58,7 @@ def test_tokens_mask_and_packing_are_those_of_the_stage(data: Path) -> None:
     for row, (ids, learnt) in zip(found.rows, rendered, strict=True):
         assert list(row.tokens) == tokenizer.token_strings(ids)
         assert list(row.learnt) == list(learnt) and row.length == len(ids)
-    packed = pack(iter(rendered), 64)
+    packed = pack(LearntTokens.of(rendered), 64)
     segments = packed.lay_out(np.arange(packed.rows)).segments
     assert [row.lengths for row in found.packed] == [
         tuple(np.bincount(one)[1:].tolist()) for one in segments
