@@ -56,6 +56,9 @@ REPRESENTATION_PROBES = ("cosine_sim_intra", "cosine_sim_inter", "participation_
 PROBES = OUTPUT_PROBES + REPRESENTATION_PROBES
 """The nine probe numbers, in the order in which panels show them."""
 
+TELLING_PROBES = ("top1_acc", "entropy", "participation_ratio")
+"""The ones that say most, where there is no room for all."""
+
 DEEP_LAYERS: dict[str, str] = {
     "attn_logit_max": "largest attention logit",
     "attn_entropy": "attention entropy",
@@ -72,7 +75,7 @@ KNOWN: dict[str, MetricName] = {
     TRAIN_LOSS: MetricName("loss", "nats", better="lower"),
     TRAIN_LOSS_EMA: MetricName("loss (EMA)", "nats", better="lower"),
     TRAIN_PPL: MetricName("perplexity", log=True, better="lower"),
-    LR: MetricName("LR"),
+    LR: MetricName("learning rate"),
     GRAD_NORM: MetricName("gradient norm"),
     CLIP_RATE: MetricName("clip rate"),
     CLIP_RATIO: MetricName("clip ratio"),

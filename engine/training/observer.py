@@ -23,7 +23,15 @@ from lmm_tui.engine.stages.base import MicroBatch
 from lmm_tui.engine.training.deep_probes import DeepProbes
 from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.transfer import LateNumbers
-from lmm_tui.metrics.names import CPU, MEMORY, PROBES, SKIPPED, VAL_LOSS
+from lmm_tui.metrics.names import (
+    CPU,
+    MEMORY,
+    PROBE,
+    SKIPPED,
+    TELLING_PROBES,
+    VAL_LOSS,
+    describe,
+)
 from lmm_tui.metrics.probes import ModelProbe
 from lmm_tui.metrics.step.grad_norms import GradNorms, LayerNorms
 from lmm_tui.metrics.step.speed import SpeedMeter
@@ -187,7 +195,8 @@ class Observer:
         for name, value in self.deep.collect().items():
             self._tracker.update(name, value)
         self._log(step, tokens)
-        return measured({name: found[name] for name in PROBES if name in found}, ".3g")
+        told = {describe(PROBE + name).title: name for name in TELLING_PROBES if name in found}
+        return measured({title: found[name] for title, name in told.items()}, ".3g")
 
     @property
     def write_error(self) -> str:

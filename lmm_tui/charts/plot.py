@@ -20,6 +20,7 @@ from lmm_tui.charts.traces import Mark, ShownTrace, Trace, sign_of
 from lmm_tui.charts.viewport import SMOOTHING, Viewport, Whole
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import count, duration
+from lmm_tui.metrics import names
 from lmm_tui.metrics.drawing.ticks import round_decades, round_range, x_ticks, y_ticks
 from lmm_tui.metrics.series.growing_array import Floats
 from lmm_tui.metrics.series.robust_range import robust_range
@@ -184,13 +185,20 @@ class Plot:
             self._axes_of, self._axes_drawn = key, self._draw_axes(width, height, window, start)
         return self._axes_drawn.copy()
 
+    def _y_ticks(self, y0: float, y1: float, down: int, left: int) -> list[tuple[float, str]]:
+        """A metric that is told in per cent has its axis in per cent."""
+        found = y_ticks(y0, y1, down, left, log=self.log)
+        if any(trace.metric != names.CLIP_RATE for trace in self.traces):
+            return found
+        return [(value, f"{value:.0%}") for value, _ in found if 0 <= value <= 1]
+
     def _draw_axes(self, width: int, height: int, window: PlotWindow, start: float) -> Canvas:
         canvas = Canvas(width, height)
         area = PlotArea(canvas, self.glyphs, window)
         left, bottom = GUTTER - 1, height - 2
         canvas.put_down(left, 1, self.glyphs.vertical * area.down, AXIS)
         y0, y1 = (10**window.y0, 10**window.y1) if self.log else (window.y0, window.y1)
-        for value, label in y_ticks(y0, y1, area.down, left, log=self.log):
+        for value, label in self._y_ticks(y0, y1, area.down, left):
             y = area.cell_y(self._scale(value))
             canvas.put(left - len(label), y, label, LABEL)
             canvas.put(left, y, self.glyphs.tick_y, AXIS)

@@ -32,7 +32,14 @@ def _later(name: str) -> Callable[[], type[Provider]]:
 
 
 class Palette(CommandPalette):
-    """Textual's, without its emoji, which many fonts and terminals do not have."""
+    """Textual's in one line of text, without its emoji, which many fonts do not have."""
+
+    DEFAULT_CSS = """
+    Palette #--input { height: 1; border: none; background: $panel; }
+    Palette #--input SearchIcon { width: 3; margin: 0; padding: 0 1; color: $accent; }
+    Palette #--input Input { height: 1; border: none; padding: 0; }
+    Palette > Vertical { margin-top: 2; }
+    """
 
     def on_mount(self) -> None:
         shown = self.query_one(SearchIcon)

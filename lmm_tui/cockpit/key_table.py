@@ -25,7 +25,7 @@ dashboard    1  -  *  dashboard    Curves, probes, samples and events of the ope
 runs         2  -  *  runs         All runs: open, compare, rename, resume, delete
 samples      3  -  *  samples      Generated text by step, chat, and the loss of each token
 evaluate     4  -  *  evaluate     Score a checkpoint on tasks, compare steps and runs
-checkpoints  5  -  *  checkpoints  Saved checkpoints: pin, evaluate, convert, fork, erase
+checkpoints  5  -  *  checkpoints  Saved checkpoints: pin, evaluate, export, fork, delete
 log          6  -  *  log          Printed output of the run: follow, search, filter
 system       7  -  *  system       CPU, memory, disk and GPUs of this machine
 configure    8  -  *  configure    Set up a new run and start it
@@ -35,16 +35,16 @@ ranks        9  -  *  ranks        Processes of a run on several GPUs: who waits
 back  escape  -  -  back  Go back to the dashboard from any other screen
 
 [run]  where: dashboard  group: Run
-probe         p      3   *  probe        Measure the nine probes and sample from the live model now
+probe         p      3   *  sample        Probe and sample the live model now
 pause         space  5   *  pause        Pause or resume; the model stays in memory  toggle_pause
 checkpoint    c      6   *  checkpoint   Write a checkpoint after the current step
 validate      v      7   *  validate     Measure the validation loss now
 export        e      8   *  export       Write the plots as PNG files, in a worker process
-export_shown  E      -   *  export view  Write this view: plots as PNG, screen as SVG, curves as CSV
+export_shown  E      -   *  export view  Export what is shown: PNG, SVG or CSV
 set           L      10  *  change       Set learning rate, clipping, intervals  app.change_settings
 
 [next]  where: dashboard  group: Run
-back    b  -  *  step back  Restore the weights from before the run diverged; LR / 3  step_back
+back    b  -  *  step back  Go back to before the run diverged; LR / 3  step_back
 resume  R  -  *  resume     Resume an ended run, or train it longer  resume_run
 fork    f  -  *  fine-tune  Set up a new run that starts from this one  fork_run
 
@@ -73,18 +73,18 @@ log           y            -   *  log axis      Switch the y axis: linear, log  
 axis          x            -   *  x axis        Cycle x axis: step, tokens, time, epoch  next_axis
 
 [spikes]  where: dashboard  group: Run
-open  B  -  *  spikes  Inspect the batches of outlier steps, roll back to before one  spikes
+open  B  -  *  spikes  Inspect the batches of spikes; roll back  spikes
 
 [spikes]  where: spikes
-back   b           -  -  roll back  Restore the weights from before the step, skip it; asks  go_back
+back   b           -  -  roll back  Go back to before this step, skip it; asks first  go_back
 leave  escape B q  -  -  close      Go back
 
 [metric]  where: dashboard  group: Metrics
-search   /  11  *  search       Show only charts whose metric has these words; esc shows all
-pin      P  -   *  pin          Pin the focused metric to the first metrics page, or unpin it
+search   /  11  *  search       Show only charts with these words; esc shows all
+pin      P  -   *  pin          Pin the focused metric to the first page, or unpin
 earlier  <  -   -  pin earlier  Move a pinned chart one place to the front  move_pinned(-1)
 later    >  -   -  pin later    Move a pinned chart one place to the back  move_pinned(1)
-hide     H  -   *  hide         Hide the focused metric from its page; search still finds it
+hide     H  -   *  hide         Hide the focused metric; search still finds it
 
 [view]  where: app  group: View
 theme  t  -  *  theme  Switch between the dark and the light theme  app.toggle_theme
@@ -106,22 +106,22 @@ data          f3              -  *  data          Show the data as the model wil
 copy          ctrl+y          -  *  copy          Copy the command line that starts this run
 reset         ctrl+r          -  *  default       Reset the field to its default
 mark          space           -  *  sweep         Mark several values of a choice, to train each
-next_tab      pagedown ]      -  *  next tab      Show the next tab; together they hold all options
+next_tab      pagedown ]      -  *  next tab      Show the next tab of options
 previous_tab  pageup [        -  *  previous tab  Show the previous tab
 next          down j tab      -  -  next          Go to the next field; ← → choose  app.focus_next
 previous      up k shift+tab  -  -  previous      Go to the previous field  app.focus_previous
 
 [runs]  where: runs  group: Runs
-open         enter     2   *  open         Show this run in the dashboard; unfold or fold a group
+open         enter     2   *  open         Open this run; unfold or fold a group
 mark         space     4   -  mark         Mark this run or group, or unmark it
 mark_all     A         -   *  mark all     Mark all listed runs, or unmark them
 overlay      C         5   *  compare      Overlay the curves of the marked runs
-differences  D         6   *  differences  Compare results, settings, seeds, samples of marked runs
+differences  D         6   *  differences  Compare the marked runs: results, settings, seeds
 filter       /         3   *  filter       Words, or comparisons: lr<1e-3 stage=sft tag=night
-sort         o         7   *  sort         Order by the next column; so does a click on its header
-reverse      O         -   -  reverse      Reverse the order; so does a second click on the header
+sort         o         7   *  sort         Sort by the next column; a click does so, too
+reverse      O         -   -  reverse      Reverse the order; a second click does so, too
 columns      |         8   *  columns      Choose the columns, settings among them
-branch       Y         8   *  tree         Show a list, groups such as sweeps, or the lineage
+branch       Y         8   *  tree         Show a list, groups, or the lineage
 queue        Q         9   *  sweeps       Sweeps: pause, reorder, cancel trials  app.go('queue')
 write        e         10  *  export       Write the marked runs: report, picture, CSV
 tag          #         11  *  tag          Give the marked runs tags, or take them away
@@ -133,13 +133,13 @@ delete       d delete  14  *  delete       Move the marked runs to .trash; asks 
 
 [queue]  where: queue  group: Sweeps
 open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
-pause   space     3   *  pause        Begin no more trials of this sweep, or begin them again
+pause   space     3   *  pause        Pause this sweep, or resume it
 work    W         4   *  start queue  Work on this sweep in the background
-first   U         5   *  first        Begin the trial under the cursor next
-drop    d delete  6   *  drop         Leave this trial out, or stop it with a checkpoint
+first   U         5   *  run next     Run the trial under the cursor next
+drop    d delete  6   *  drop         Drop this trial, or stop it with a checkpoint
 seeds   M         7   *  more seeds   Train the best point with more seeds
 winner  R         8   *  train on     Train the best run for twice as many steps
-cancel  X         9   *  cancel       Begin no more trials and stop those that train; asks first
+cancel  X         9   *  cancel       Cancel the sweep and stop its trials; asks first
 
 [overlay]  where: overlay
 close  escape C  1  -  back  Go back
@@ -147,24 +147,24 @@ close  escape C  1  -  back  Go back
 [comparison]  where: comparison  group: Compared runs
 next      ] right     2  -  next page      Show results, seeds, answers, evaluations, plots  turn(1)
 previous  [ left      -  -  previous page  Show the page before  turn(-1)
-x         x           3  -  x column       Plot the next column to the right  next_x
-y         y           4  -  y column       Plot the next column upwards  next_y
+x         x           3  -  x axis         Choose the column of the x axis  next_x
+y         y           4  -  y axis         Choose the column of the y axis  next_y
 close     escape D q  1  -  back           Go back to the list of runs
 
 [checkpoints]  where: checkpoints  group: Checkpoints
 pin       P         3  *  pin       Keep this checkpoint permanently, or no longer
-evaluate  v         4  *  evaluate  Ask built-in questions in the background, or copy the command
-fork      f         5  *  fork      Start a run from it: configure one, or copy the command line
+evaluate  v         4  *  evaluate  Evaluate it in the background, or copy the command
+fork      f         5  *  fork      Start a run from it, or copy the command line
 convert   e         6  *  export    Write it as a Hugging Face folder or a MiniMind file
 check     V         7  *  verify    Verify every file against its checksum
-delete    d delete  8  *  delete    Erase it; asks first, and keeps the only one of a live run
+delete    d delete  8  *  delete    Delete it; asks first; a live run keeps its only one
 
 [log]  where: log  group: Log
 find      /  3  *  find      Search upwards through the whole file, ignoring case
 next      n  4  *  next      Go to the next match, upwards  find_up
 previous  N  -  -  previous  Go to the previous match, downwards  find_down
 narrow    &  5  *  filter    Show only the lines that contain a text
-level     l  5  *  level     Show all lines, only printed output, or only warnings and errors
+level     l  5  *  level     Lines shown: all, printed, or warnings and errors
 follow    F  6  *  follow    Follow the end of the log, or stop following
 
 [ranks]  where: ranks  group: Ranks
@@ -182,7 +182,7 @@ prompt  a        4  *  add        Add a prompt of your own, sampled now and from
 drop    d        8  *  drop       Drop the prompt under the cursor from later samples
 again   p        5  *  sample     Sample the usual prompts from the live model now
 manner  T        6  *  options    Set temperature, top-p and length of these samples
-whole   enter    7  -  full text  Show the full text under the cursor, or the table again
+whole   enter    7  -  full text  Show the full text, or the table again
 left    left h   -  -  earlier    Go to an earlier step  aside(-1)
 right   right l  -  -  later      Go to a later step  aside(1)
 up      up k     -  -  up         Go to the prompt above  move(-1)
@@ -192,7 +192,7 @@ last    end G    -  -  last       Go to the newest step and follow it  aside(100
 
 [chat]  where: chat  group: Chat
 write   i enter  2  *  write     Write to the model; enter sends
-model   m        3  *  model     Choose which model replies: the live one or a checkpoint  choose
+model   m        3  *  model     Choose the model: live or a checkpoint  choose
 manner  T        4  *  options   Set temperature, top-p and length of the replies
 stop    S        5  *  stop      Stop the reply; so does escape
 anew    d        6  *  new chat  Clear the conversation and start a new one

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from lmm_tui.charts.braille import ASCII, GlyphSet
@@ -65,18 +66,20 @@ def scores_by_question(records: Sequence[Record]) -> dict[Asked, list[tuple[Reco
 def score_lines(record: Record, width: int, glyphs: GlyphSet) -> Content:
     """One evaluation: a line for each score, with value, error bar, chance and questions."""
     baseline = 15 if width >= 90 else 7
-    room = width - 41 - baseline - (10 if width >= 90 else 0)  # Names are longer than ten.
+    names = [clean(f"{score.task} {score.metric}") for score in record.outcome.scores]
+    wanted = min(max(map(cell_len, names), default=12), 40)
+    room = width - 32 - baseline - wanted
     bar = min(max(room, 0), 40) if room >= 12 else 0
-    name = max(min(width - 30 - baseline - (bar + 2 if bar else 0), 30), 12)
+    name = max(min(width - 30 - baseline - (bar + 2 if bar else 0), wanted), 12)
     guess = tr("random baseline") if baseline > 7 else tr("random")
     head = f"{fit(tr('task'), name)} {right(tr('value'), 6)} {'95 %':>11} "
     head += f" {'0' + '1'.rjust(bar - 1)} " if bar else ""
     lines = [Content.styled(f"{head}{right(guess, baseline)} {right(tr('n'), 6)}", QUIET)]
-    for score in record.outcome.scores:
+    for shown, score in zip(names, record.outcome.scores, strict=True):
         lowest = score.interval[0] if score.interval else score.value
         better = score.chance is not None and lowest > score.chance
         parts: list[tuple[str, str]] = [
-            (fit(clean(f"{score.task} {score.metric}"), name), ""),
+            (fit(shown, name), ""),
             (f" {number(score.value):>6}", "bold $success" if better else "bold"),
             (f" {interval_text(score):>11} ", QUIET),
         ]

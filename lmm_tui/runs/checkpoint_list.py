@@ -27,7 +27,7 @@ from lmm_tui.i18n.language import mark
 ADAPTER = "adapter"
 _PARTS = (
     ("model.safetensors", mark("weights")),
-    (TRAINING, mark("optimiser")),
+    (TRAINING, mark("optimizer")),
     (ADAPTER, mark("adapter")),
 )
 

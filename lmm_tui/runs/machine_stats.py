@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,10 @@ class ProcessReading:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """A process of the table; `cpu` is in processors, memory in bytes."""
+    """A process of the table; `cpu` is in processors, memory in bytes.
+
+    `name` is its command line, where the system tells it.
+    """
 
     pid: int
     user: str
@@ -228,7 +231,18 @@ def _table(cards: tuple[Card, ...], process: ProcessReading | None) -> tuple[Tab
         )
     entries.sort(key=lambda one: (not one.of_run, not one.cards, -one.cpu, -one.memory))
     needed = sum(one.of_run or bool(one.cards) for one in entries)
-    return tuple(entries[: needed + _BUSIEST])
+    return tuple(
+        replace(one, name=_command(one.pid) or one.name) for one in entries[: needed + _BUSIEST]
+    )
+
+
+def _command(pid: int) -> str:
+    """The command line without the folder of its program; empty where it is not told."""
+    try:
+        program, *arguments = psutil.Process(pid).cmdline()
+    except (psutil.Error, OSError, ValueError):  # ValueError: a process of the system has none.
+        return ""
+    return " ".join((Path(program).name, *arguments))
 
 
 def _counters(read: Any) -> Any:

@@ -23,10 +23,14 @@ _CURED = frozenset({"diverged", "non_finite"})
 
 @dataclass(frozen=True)
 class NextStep:
-    """`key` is the id of a row of the key table; the text says what comes of it."""
+    """`key` is the id of a row of the key table; the text says what comes of it.
+
+    `short` is for a line on which not all texts fit; empty: the text.
+    """
 
     key: str
     text: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,15 +134,17 @@ def _of_ended(view: RunView, saved: list[int]) -> tuple[NextStep, ...]:
     lost = max(status.step - newest, 0)
     if complete:
         resume = tr("train longer: up to step {count:,}", count=2 * status.total_steps)
+        brief = tr("train longer")
     elif lost:
         resume = tr("resume from step {step:,}, steps lost: {lost:,}", step=newest, lost=lost)
+        brief = tr("resume from step {step:,}", step=newest)
     else:
-        resume = tr("resume from step {step:,}", step=newest)
-    again = NextStep("next.resume", resume)
+        resume = brief = tr("resume from step {step:,}", step=newest)
+    again = NextStep("next.resume", resume, brief)
     use = (
-        NextStep("go.samples", tr("samples and chat")),
+        NextStep("go.samples", tr("samples and chat"), tr("chat")),
         NextStep("go.evaluate", tr("evaluate")),
-        NextStep("next.fork", tr("fine-tune from it")),
+        NextStep("next.fork", tr("fine-tune from it"), tr("fine-tune")),
     )
     return (*use, again) if complete else (again, *use)
 

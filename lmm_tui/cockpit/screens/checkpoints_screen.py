@@ -22,12 +22,12 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.number_format import size
+from lmm_tui.i18n.number_format import figure, size
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.checkpoint_list import CheckpointList, ListedCheckpoint, best_of
 from lmm_tui.runs.fleets import has_mirrors
 from lmm_tui.runs.run_list import ListedRun
-from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration, number
+from lmm_tui.runs.status_text import NOTHING, RunSummary, count, duration
 from lmm_tui.terminal.safe_text import clean
 
 COLUMNS = (
@@ -113,7 +113,7 @@ class CheckpointsScreen(CheckpointActions):
             {
                 "step": f"{one.step:,}",
                 "val": _val_cell(one, best),
-                "loss": number(one.loss, 4),
+                "loss": _loss(one.loss),
                 "tokens": count(one.tokens) if one.tokens else NOTHING,
                 "size": size(one.bytes),
                 "age": (duration(now - one.written), _QUIET),
@@ -150,9 +150,13 @@ class CheckpointsScreen(CheckpointActions):
         return next((one for one in self._checkpoints if one.path.name == key), None)
 
 
+def _loss(value: float | None) -> str:
+    return NOTHING if value is None else figure(value)
+
+
 def _val_cell(one: ListedCheckpoint, best: bool) -> tuple[str, str]:
-    """A loss of another step says so, as `5.1955 @50`."""
-    text = number(one.val_loss, 4)
+    """A loss of another step says so, as `5.196 @50`."""
+    text = _loss(one.val_loss)
     if one.borrowed:
         return f"{text} @{one.val_step:,}", _QUIET
     return text, "bold $success" if best else ""

@@ -248,7 +248,10 @@ class DashboardScreen(MetricPages, ViewExport, NextActions):
             book.absent = panels_without_data(self.measured(), self.all_events())
         self.lay_out()
         self.query_one(KeyBar).show(
-            active=view.active, paused=view.state == "paused", pages=len(book.pages)
+            active=view.active,
+            paused=view.state == "paused",
+            zoomed=self.zoomed,
+            pages=len(book.pages),
         )
         titles = tuple(tr(page.title) for page in book.pages)
         self.query_one(PageTabs).show(titles, book.index)

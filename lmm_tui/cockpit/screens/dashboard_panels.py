@@ -45,8 +45,6 @@ _BASELINES = {
 }
 """What a loss level is reached by."""
 _UNITS = {_LOSS: mark("nats"), "clip rate": mark("share of steps")}
-_TELLING = ("top1_acc", "entropy", "participation_ratio")
-"""The probes that say most, which come first."""
 
 
 def titles_of(stage: StageInfo) -> dict[str, str]:
@@ -58,7 +56,7 @@ def titles_of(stage: StageInfo) -> dict[str, str]:
 
 def numbers_of(stage: StageInfo) -> tuple[str, ...]:
     """The metrics in the panel of numbers: those of the stage, then probes as far as they fit."""
-    probes = tuple(names.PROBE + probe for probe in (*_TELLING, *names.PROBES))
+    probes = tuple(names.PROBE + probe for probe in (*names.TELLING_PROBES, *names.PROBES))
     probes = tuple(dict.fromkeys(probes))
     return (stage.numbers + probes)[: len(names.PROBES)]
 
@@ -77,7 +75,7 @@ def make_charts(stage: StageInfo, *, smoothed: bool = True) -> list[Chart | Heat
                       for trace in traces]  # fmt: skip
         unit, log = _UNITS.get(title, ""), title == "perplexity"
         charts.append(Chart(title, traces, log=log, unit=unit, id=panel))
-    charts.append(HeatMap(tr("gradient norms by layer"), id="layers"))
+    charts.append(HeatMap(tr("layer grad norms"), id="layers"))
     return [_as_panel(chart) for chart in charts]
 
 

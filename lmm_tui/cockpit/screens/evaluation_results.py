@@ -190,7 +190,8 @@ def _all_scores(records: Sequence[Record], width: int) -> Content:
         if record.job.limit:
             limit = tr("first {count}", count=record.job.limit)
         ago = tr("{time} ago", time=duration(max(time.time() - record.time, 0)))
-        facts = f"  {limit} · {record.job.backend} · {ago}"
+        backend = tr("built-in") if record.job.backend == "run" else "transformers"
+        facts = f"  {limit} · {backend} · {ago}"
         step = tr("step {step:,}", step=record.step or 0)
         parts += [
             Content.assemble((step, "bold $accent"), (facts, QUIET)),

@@ -96,6 +96,7 @@ class LiveSettings(ModalScreen[Changes | None]):
                             compact=True,
                             id=setting.name,
                         )
+                        yield Static("" if setting.least is None else tr("steps"), classes="unit")
             yield Static("", id="verdict")
             yield Button(f"enter  {tr('Preview the changes')}", id="go", compact=True)
             yield Button(f"esc    {tr('Cancel')}", id="stay", compact=True)
@@ -103,7 +104,7 @@ class LiveSettings(ModalScreen[Changes | None]):
     def _unset(self, setting: LiveSetting) -> str:
         """What applies to an interval that the known settings of the run leave open."""
         open_ = setting.name in _BY_LENGTH and _ALWAYS_SET in self._current
-        return tr("by the run's length") if open_ else ""
+        return tr("by run length") if open_ else ""
 
     def on_mount(self) -> None:
         self.query_one("#lr", Input).focus()

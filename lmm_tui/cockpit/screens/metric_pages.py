@@ -130,10 +130,12 @@ class MetricPages(ChartGestures):
     def action_zoom(self) -> None:
         if self._zoomed:
             self._open_page()
+            self.show_pages()
         elif self.focused is not None and self.focused.parent is self.query_one(PanelGrid):
             self._zoomed = True
             self.query_one(PanelGrid).zoom_to(self.focused)
             self.draw_charts()
+            self.show_pages()
         else:
             self.toast(tr("Select a panel with tab first; enter then zooms it"), "zoom")
 
@@ -141,6 +143,7 @@ class MetricPages(ChartGestures):
         """One thing at a time: end the zoom, the search, the cursor, the focus."""
         if self._zoomed:
             self._open_page()
+            self.show_pages()
         elif self._book.words:
             self.query_one(FilterInput).leave(drop=True)
         elif not self.drop_cursor():

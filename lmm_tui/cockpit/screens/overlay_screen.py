@@ -86,6 +86,7 @@ class OverlayScreen(ChartGestures):
     AXES: ClassVar[tuple[Axis, ...]] = ("step", "tokens", "time", "flops")
     DEFAULT_CSS = """
     OverlayScreen { layout: vertical; }
+    OverlayScreen Chart { padding: 0 0 0 1; }
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

@@ -195,6 +195,8 @@ class RunsScreen(RunOutputs):
             kept = {run.summary.path for run in self._kept}
             self._kept = [run for run in runs if run.summary.path in kept]
         self._names = self._known_columns(columns)
+        if self._chosen == DEFAULT_COLUMNS:
+            self._names = self._lines.without_empty(self._names, columns, self._kept)
         ordered = columns.sorted(self._kept, self._by, self._falling)
         self._kept = ordered
         table = self.query_one(Table)

@@ -27,6 +27,8 @@ DEFAULT_COLUMNS = (
 )
 """What a list shows until a person chooses."""
 
+_OFTEN_EMPTY = ("parent", "tag", "note")
+
 GROUP = "\0"
 """Before the name of a group, in the key of its row."""
 
@@ -80,6 +82,17 @@ class RunsTable:
     ) -> tuple[TableColumn, ...]:
         """The table's columns for full names of columns."""
         return tuple(_column(name, columns, runs) for name in names)
+
+    @staticmethod
+    def without_empty(
+        names: Sequence[str], columns: RunColumns, runs: Sequence[ListedRun]
+    ) -> list[str]:
+        """Without the columns that few runs fill, where none does: names need the room."""
+        return [
+            name
+            for name in names
+            if name not in _OFTEN_EMPTY or any(columns.value(run, name) for run in runs)
+        ]
 
     def row(
         self, line: TreeLine, names: Sequence[str], columns: RunColumns, marked: bool

@@ -30,6 +30,8 @@ from lmm_tui.terminal.safe_text import clean
 
 KEPT = 600
 """Readings: twenty minutes."""
+_WITH_FACTS = 70
+"""Cells; on a shorter line the names of all screens are worth more than these."""
 _READ_AT_ONCE_S = 0.02
 _REPORTED_PAST = 200
 """Rows of a run in the past of what it reports."""
@@ -105,7 +107,10 @@ class SystemScreen(BaseScreen):
         lines = lines_of(reading, past, room, reported=self._reported(room.width))
         self.query_one("#gauges", Static).update(Content("\n").join(lines))
         every = tr("every {seconds:.0f} s", seconds=self.LOOK_EVERY_S)
-        self.query_one(ScreenTabs).show(every, subject=socket.gethostname())
+        if body.width >= _WITH_FACTS:
+            self.query_one(ScreenTabs).show(every, subject=socket.gethostname())
+        else:
+            self.query_one(ScreenTabs).show()
 
     def _reported(self, width: int) -> list[Content]:
         """Of a run that has no process here: where it is, and the metrics of its machine."""

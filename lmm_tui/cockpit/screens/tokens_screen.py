@@ -61,7 +61,7 @@ class TokensScreen(BackendScreen):
         super().__init__(run)
         self._text: str | None = None
         self._data: dict[str, Any] = {}
-        self._facts = ""
+        self._facts = ("", "")
 
     def compose_body(self) -> ComposeResult:
         with Container(id="reading"):
@@ -114,7 +114,7 @@ class TokensScreen(BackendScreen):
         step = ""
         if message.backend == tr(LiveBackend.name):
             step = " · " + tr("step {step:,}", step=message.reply.step)
-        self._facts = f"{message.backend}{step} · {translate_message(message.reply.message)}"
+        self._facts = f"{message.backend}{step}", translate_message(message.reply.message)
         self.query_one(TokenText).show(self._data["tokens"], self._data["losses"])
         self._show_facts()
 
@@ -161,8 +161,9 @@ class TokensScreen(BackendScreen):
 
     def _show_facts(self) -> None:
         strip = self.query_one(ScreenTabs)
-        if self._facts:
-            strip.show(self._facts)
+        model, loss = self._facts
+        if loss:
+            strip.show(loss, subject=model)
         else:
             strip.show(self.backend_name, subject=self.run_dir.name)
 

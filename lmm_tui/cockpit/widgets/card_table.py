@@ -12,7 +12,7 @@ import numpy as np
 from textual.content import Content
 
 from lmm_tui.charts.sparkline import spark
-from lmm_tui.cockpit.widgets.history_graph import QUIET, heat
+from lmm_tui.cockpit.widgets.history_graph import QUIET, heat, load
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, size
 from lmm_tui.runs.gpu_cards import Card
@@ -48,10 +48,10 @@ def _measured(value: float | None, unit: str) -> str:
 _COLUMNS = (
     _Column(mark("GPU mem"), 8, lambda card, run: _share(card.memory_share), 0),
     _Column(mark("used"), 9, lambda card, run: _size(card.memory_used), 5),
-    _Column(mark("by the run"), 11, lambda card, run: _size(card.memory_of(run)), 3),
+    _Column(mark("this run"), 10, lambda card, run: _size(card.memory_of(run)), 3),
     _Column(mark("temp."), 7, lambda card, run: _measured(card.celsius, "°C"), 1),
     _Column(mark("power"), 7, lambda card, run: _measured(card.watts, "W"), 2),
-    _Column(mark("clock"), 10, lambda card, run: _measured(card.clock, "MHz"), 4),
+    _Column(mark("clock"), 11, lambda card, run: _measured(card.clock, "MHz"), 4),
 )
 
 
@@ -73,7 +73,7 @@ def card_table(
         seen = [np.nan if value is None else value for value in past.get(f"gpu{index}", ())]
         parts: list[Content | tuple[str, str]] = [
             (fit(str(index), _NUMBER), QUIET),
-            (right(_share(card.busy), _BUSY), heat(card.busy)),
+            (right(_share(card.busy), _BUSY), load(card.busy)),
             (
                 f" {spark(np.array(seen[-room:] if room else []), room, (0, 1)).rjust(room)}",
                 "$accent",

@@ -27,6 +27,11 @@ def heat(share: float | None) -> str:
     return "$error" if share >= HOT else "$warning" if share >= WARM else "$success"
 
 
+def load(share: float | None) -> str:
+    """The colour of how busy a processor is: that it works is no trouble."""
+    return QUIET if share is None else "$success"
+
+
 def titled(title: str, value: str, details: str, width: int, colour: str = "") -> Content:
     """The line above a graph: what it shows, the present value, and more about it."""
     line = Content.assemble(

@@ -44,12 +44,13 @@ class KeyBar(ScreenKeys):
         super().__init__("dashboard", "charts", id=id)
         self._active = True
         self._paused = False
+        self._zoomed = False
         self._pages = 1
 
-    def show(self, *, active: bool, paused: bool, pages: int) -> None:
-        state = active, paused, pages
-        if state != (self._active, self._paused, self._pages):
-            self._active, self._paused, self._pages = state
+    def show(self, *, active: bool, paused: bool, zoomed: bool, pages: int) -> None:
+        state = active, paused, zoomed, pages
+        if state != (self._active, self._paused, self._zoomed, self._pages):
+            self._active, self._paused, self._zoomed, self._pages = state
             self.reword()
 
     def _is_available(self, key: Key) -> bool:
@@ -58,8 +59,11 @@ class KeyBar(ScreenKeys):
         return key.id != "view.next" or self._pages > 1
 
     def _text(self, key: Key) -> Content:
-        resumes = key.id == "run.pause" and self._paused
-        return pressable(key, tr("resume") if resumes else key.label)
+        if key.id == "run.pause" and self._paused:
+            return pressable(key, tr("resume"))
+        if key.id == "view.zoom" and self._zoomed:
+            return pressable(key, tr("unzoom"))
+        return pressable(key, key.label)
 
 
 class FormKeys(StyledLine):

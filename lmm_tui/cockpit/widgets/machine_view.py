@@ -14,7 +14,7 @@ from textual.content import Content
 
 from lmm_tui.charts.sparkline import spark
 from lmm_tui.cockpit.widgets.card_table import card_table, numbers
-from lmm_tui.cockpit.widgets.history_graph import QUIET, graph, heat, time_axis, titled
+from lmm_tui.cockpit.widgets.history_graph import QUIET, graph, heat, load, time_axis, titled
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.number_format import NOTHING, duration, size
 from lmm_tui.runs.gpu_cards import Card
@@ -77,20 +77,18 @@ def values_of(reading: MachineReading) -> dict[str, float | None]:
 def lines_of(
     reading: MachineReading, past: Past, room: Room, *, reported: Sequence[Content] = ()
 ) -> list[Content]:
-    """All lines; `reported` are those about a run of another machine."""
-    panels, high = [], _graph_height(reading, room)
-    panels += [_cpu(reading, past, room, high), _memory(reading, past, room, high)]
-    many = len(reading.cards) * 2 * (high + 3) > room.height * room.columns
-    if not many:
-        for index, card in enumerate(reading.cards):
-            panels += _card_panels(index, card, past, room, high, reading)
-    lines = [*_rows(panels, room), *_axis(room), Content(), *_cores(reading, room)]
-    if many:
+    """All lines, GPUs first; `reported` are those about a run of another machine."""
+    panels, lines, high = [], [], _graph_height(reading, room)
+    if len(reading.cards) * 2 * (high + 3) > room.height * room.columns:
         pids = reading.process.pids if reading.process else frozenset()
         lines += [*card_table(reading.cards, past, pids, room.width), Content()]
-    elif not reading.cards:
-        none = tr("no GPU found")
-        lines.append(_line("GPU", none, room.width))
+    else:
+        for index, card in enumerate(reading.cards):
+            panels += _card_panels(index, card, past, room, high, reading)
+    panels += [_cpu(reading, past, room, high), _memory(reading, past, room, high)]
+    lines += [*_rows(panels, room), *_axis(room), Content(), *_cores(reading, room)]
+    if not reading.cards:
+        lines.append(_line("GPU", tr("no GPU found"), room.width))
     lines += _transfers(reading, past, room)
     return [*lines, *reported, Content(), *_table(reading.table, room)]
 
@@ -128,7 +126,7 @@ def _cpu(reading: MachineReading, past: Past, room: Room, high: int) -> list[Con
     if reading.cores:
         details += f" · {tr('{count} cores', count=len(reading.cores))}"
         details += "" if len(reading.cores) > _CORES_IN_TITLE else f" {cores}"
-    title = titled("CPU", _percent(reading.cpu), details, room.column, heat(reading.cpu))
+    title = titled("CPU", _percent(reading.cpu), details, room.column, load(reading.cpu))
     return [title, *graph(past.get("cpu", ()), 1.0, room.column, high)]
 
 
@@ -159,7 +157,7 @@ def _card_panels(
     """Utilisation with name and sensors, memory with what the run holds of it."""
     width = room.column
     busy = [
-        titled(f"GPU {index}", _percent(card.busy), card.name, width, heat(card.busy)),
+        titled(f"GPU {index}", _percent(card.busy), card.name, width, load(card.busy)),
         *graph(past.get(f"gpu{index}", ()), 1.0, width, high),
         _padded(_sensors(card, index, past), width),
     ]
@@ -256,27 +254,27 @@ _COLUMNS = (
     ("CPU", 7),
     ("RAM", 9),
 )
+_OF_A_CPU = tuple(column for column in _COLUMNS if not column[0].startswith("GPU"))
 
 
 def _table(entries: Sequence[TableEntry], room: Room) -> list[Content]:
     """Who uses the machine; the processes of the run are marked."""
     if not entries:
         return []
-    head = "  " + "".join(right(tr(name), width) for name, width in _COLUMNS)
+    columns = _COLUMNS if any(one.cards for one in entries) else _OF_A_CPU
+    head = "  " + "".join(right(tr(name), width) for name, width in columns)
     lines = [Content.styled(f"{head}  {tr('command')}", QUIET)]
     for one in entries:
         held = [memory for _, memory in one.cards if memory is not None]
-        cells = (
-            str(one.pid),
-            fit(clean(one.user), _COLUMNS[1][1] - 2).rstrip(),
-            numbers([number for number, _ in one.cards]),
-            size(sum(held)) if held else "",
-            f"{one.cpu:.0%}",
-            size(one.memory),
-        )
-        shown = "".join(
-            right(cell, width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)
-        )
+        cells = {
+            "pid": str(one.pid),
+            "user": fit(clean(one.user), 8).rstrip(),
+            "GPU": numbers([number for number, _ in one.cards]),
+            "GPU memory": size(sum(held)) if held else "",
+            "CPU": f"{one.cpu:.0%}",
+            "RAM": size(one.memory),
+        }
+        shown = "".join(right(cells[name], width) for name, width in columns)
         sign = ("● ", "$accent") if one.of_run else ("  ", "")
         style = "bold" if one.of_run else ""
         lines.append(Content.assemble(sign, (f"{shown}  {clean(one.name)}", style)))

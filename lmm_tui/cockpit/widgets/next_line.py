@@ -32,30 +32,35 @@ class NextLine(StyledLine):
             self.reword()
 
     def compose_line(self, width: int) -> Content:
-        """As many as fit."""
-        line = Content()
-        for step in self._steps:
-            longer = line + _link(step)
-            if line.cell_length and longer.cell_length > width:
+        """All of them, the last ones in short where that makes room; else as many as fit."""
+        texts = [step.text for step in self._steps]
+        for at in reversed(range(len(texts))):
+            if self._line(texts).cell_length <= width:
                 break
-            line = longer
-        return line.truncate(width, ellipsis=True)
+            texts[at] = self._steps[at].short or texts[at]
+        while len(texts) > 1 and self._line(texts).cell_length > width:
+            texts.pop()
+        return self._line(texts).truncate(width, ellipsis=True)
+
+    def _line(self, texts: Sequence[str]) -> Content:
+        return Content.assemble(*map(_link, self._steps, texts))
 
 
-def _link(step: NextStep) -> Content:
+def _link(step: NextStep, text: str) -> Content:
     key = _BY_ID[step.key]
     namespace = "" if key.action.startswith("app.") else "screen."
     return Content.from_markup(
         f"[@click={namespace}{key.action}] [bold $accent]$shown[/] $text  [/]",
         shown=shown_key(key),
-        text=step.text,
+        text=text,
     )
 
 
 if __name__ == "__main__":
     line = NextLine()
-    line._steps = (NextStep("next.resume", "resume from step 94"), NextStep("next.fork", "use it"))
-    for columns in (60, 30):
+    resume = NextStep("next.resume", "resume from step 94, steps lost: 6", "resume from step 94")
+    line._steps = (resume, NextStep("next.fork", "use it"))
+    for columns in (60, 40, 30):
         print(line.compose_line(columns))
         assert line.compose_line(columns).cell_length <= columns
     print("=== 自测通过 ===")

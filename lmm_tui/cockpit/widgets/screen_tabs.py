@@ -89,7 +89,10 @@ class ScreenTabs(StyledLine):
     def _tab(self, key: Key, names: Mapping[str, str], end: str) -> Content:
         shown, name = shown_key(key), names.get(key.title, "")
         if key.title == self._opened:
-            return Content.styled(f" {shown} {name or key.label} ", "bold $accent reverse")
+            marked = f"{shown} {name or key.label}"
+            if not end:  # A gap at its left, or it would touch the name before it.
+                return Content.assemble(" ", (marked, "bold $accent reverse"))
+            return Content.styled(f" {marked} ", "bold $accent reverse")
         return Content.from_markup(
             f"[@click={key.action}] [$accent]$shown[/][$foreground 70%]$title[/][/]",
             shown=shown,

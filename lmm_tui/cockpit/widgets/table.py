@@ -21,7 +21,7 @@ from textual.visual import Visual
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.i18n.language import tr
-from lmm_tui.terminal.safe_text import clean, fit
+from lmm_tui.terminal.safe_text import clean, fit, wrap
 
 MARK = "●"
 _GAP = 2
@@ -219,14 +219,21 @@ class Table(ScrollView, can_focus=True):
         if y == 0:
             line = self._head(width)
         elif not self._rows:
-            lines = self._empty.split("\n")
-            text = lines[y - 2] if 2 <= y < len(lines) + 2 else ""
-            style = "$foreground" if y == 2 else "$foreground 60%"
-            line = Content.styled(fit(f"  {clean(text)}", width), style)
+            line = self._empty_line(y - 2, width)
         else:
             index = y - 1 + self.scroll_offset.y
             line = self._row(index, width) if index < len(self._rows) else Content(" " * width)
         return Visual.to_strips(self, line, width, 1, self.visual_style, pad=True)[0]
+
+    def _empty_line(self, number: int, width: int) -> Content:
+        """Of the text without rows: what it says, then what to do, each wrapped."""
+        said, *hints = self._empty.split("\n")
+        lines = [(row, "$foreground") for row in wrap(clean(said), width - 4)]
+        lines += [
+            (row, "$foreground 60%") for hint in hints for row in wrap(clean(hint), width - 4)
+        ]
+        text, style = lines[number] if 0 <= number < len(lines) else ("", "")
+        return Content.styled(fit(f"  {text}", width), style)
 
     def _head(self, width: int) -> Content:
         by, descending = self._sorted

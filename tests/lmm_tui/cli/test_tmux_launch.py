@@ -160,14 +160,14 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
 
     # Look closer: zoom into the loss, with a cursor, and go back to everything.
     tmux.press("Tab", "z")
-    tmux.wait_gone("gradient norms by layer")
+    tmux.wait_gone("layer grad norms")
     tmux.press("+", "+")
     tmux.wait_for("follow")
     tmux.press("S-Left", "S-Left")
     tmux.wait_for(" at ")
     tmux.press("0")
     tmux.wait_gone("follow")
-    go_back_to(tmux, "gradient norms by layer")
+    go_back_to(tmux, "layer grad norms")
 
     # Question the model: probe, sample, chat.
     tmux.press("p")
@@ -184,7 +184,7 @@ def test_the_whole_path_from_the_form_to_the_pictures_of_a_stopped_run(tmux, tmp
     wait_until(tmux, lambda: re.search(r"The cat\s*\S.*the live model", tmux.screen(), re.DOTALL))
 
     # Steer it: another learning rate, a pause, a checkpoint.
-    go_back_to(tmux, "gradient norms by layer")
+    go_back_to(tmux, "layer grad norms")
     tmux.press("L")
     tmux.wait_for("Live settings")
     replace_text(tmux, "peak learning rate    0.", "5e-4")

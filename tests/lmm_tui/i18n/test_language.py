@@ -107,7 +107,7 @@ def test_a_wrong_option_is_refused_in_the_language_asked_for_behind_it(
 
 
 def test_a_word_that_means_two_things_is_said_by_what_it_is_about(in_chinese: None) -> None:
-    assert tr("run") == "训练" and tr("run", about="Evaluate") == "开始评测"
+    assert tr("run") == "运行" and tr("run", about="Evaluate") == "开始评测"
     titles = {key.id: key.label for key in KEYS}
     assert titles["runs.resume"] == "续训" and tr("quit", about="Evaluate") == tr("quit")
 

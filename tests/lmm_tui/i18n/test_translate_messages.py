@@ -81,7 +81,7 @@ def refused(*args: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("plot", "nowhere", "--text"), "nowhere：runs 中没有这个训练；用 `lmm-tui runs` 列出"),
+        (("plot", "nowhere", "--text"), "nowhere：runs 中没有这次运行；用 `lmm-tui runs` 列出"),
         (
             ("train", "--config", "odd.toml"),
             "odd.toml:2：train.stepz：未知的键；是否指 train.steps？",

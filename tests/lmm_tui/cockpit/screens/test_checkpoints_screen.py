@@ -65,7 +65,7 @@ async def test_it_lists_what_is_saved_and_what_keeps_it(run):
         text = screen_text(app)
         lines = text.splitlines()
         assert "first-words · 3 checkpoints · 9.0 MB" in text
-        assert "weights, optimiser" in text
+        assert "weights, optimizer" in text
         for step, words in (("300", "last"), ("200", "best"), ("100", "not kept")):
             line = next(line for line in lines if line.strip().startswith(step))
             assert words in line and "3.0 MB" in line

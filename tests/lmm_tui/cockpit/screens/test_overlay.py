@@ -46,7 +46,12 @@ async def test_marked_runs_are_drawn_over_each_other_on_the_same_axes(runs, tmp_
         legend = screen_text(app).splitlines()[1]
         assert "calm" in legend and "wild" in legend
         charts = list(app.screen.query(Chart))
-        assert {chart.title for chart in charts} >= {"loss", "val loss", "LR", "gradient norm"}
+        assert {chart.title for chart in charts} >= {
+            "loss",
+            "val loss",
+            "learning rate",
+            "gradient norm",
+        }
         assert all({trace.label for trace in c.plot.traces} == {"calm", "wild"} for c in charts)
         assert charts[0].whole.end >= 200
         colours = {trace.label: trace.color for c in charts for trace in c.plot.traces}

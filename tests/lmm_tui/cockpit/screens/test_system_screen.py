@@ -56,7 +56,7 @@ async def test_cards_are_shown_with_what_the_run_holds_of_them(run, monkeypatch,
     app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
-        await until_read(pilot, "RAM")
+        await until_read(pilot, "H100")
         app.screen.look()
         await until(pilot, lambda: "GPU memory" in every_line(app))  # The head of the table.
         text = every_line(app)
