@@ -35,7 +35,7 @@ ranks        9  -  *  ranks        Processes of a run on several GPUs: who waits
 back  escape  -  -  back  Go back to the dashboard from any other screen
 
 [run]  where: dashboard  group: Run
-probe         p      3   *  sample        Probe and sample the live model now
+probe         p      3   *  sample       Probe and sample the live model now
 pause         space  5   *  pause        Pause or resume; the model stays in memory  toggle_pause
 checkpoint    c      6   *  checkpoint   Write a checkpoint after the current step
 validate      v      7   *  validate     Measure the validation loss now

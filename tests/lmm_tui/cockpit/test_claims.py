@@ -243,11 +243,11 @@ async def test_a_checkpoint_says_where_its_validation_loss_was_measured(tmp_path
     app = CockpitApp(Reader(run.path))
     async with app.run_test(size=(120, 30)) as pilot:
         app.push_screen(CheckpointsScreen(run))
-        await until_read(pilot, "5.1955 @50")
+        await until_read(pilot, "5.196 @50")
         lines = screen_text(app).splitlines()
-        borrowed = next(line for line in lines if "5.1955 @50" in line)
+        borrowed = next(line for line in lines if "5.196 @50" in line)
         assert "best" not in borrowed
-        assert "best" in next(line for line in lines if "5.3000" in line)
+        assert "best" in next(line for line in lines if "5.300" in line)
 
 
 async def test_a_live_change_is_shown_as_such_among_the_differences(tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ RAW = (
 # The tab of the open screen is one span, that of any other is two.
 KEYS_BY_SCREEN = (
     (b"demo", b"2"),
-    (b" 2 runs ", b"3"),
-    (b" 3 samp", b"4"),
-    (b" 4 eval", b"5"),
-    (b" 5 c", b"6"),
-    (b" 6 log ", b"7"),
-    (b" 7 sys", b"8"),
+    (b"2 runs", b"3"),
+    (b"3 samp", b"4"),
+    (b"4 eval", b"5"),
+    (b"5 c", b"6"),
+    (b"6 log", b"7"),
+    (b"7 sys", b"8"),
     (b"trains 1,000 steps", b"q"),
 )
 """What shows that a screen is open, and the key to press then."""

@@ -66,7 +66,7 @@ async def test_at_80_columns_every_screen_says_what_the_digits_open(run):
                 strip = screen_text(app).splitlines()[0]
                 for called in ("1 dash", "2 runs", "3 samp", "4 eval", "6 log", "8 new"):
                     assert called in strip
-                assert "…" not in strip and len(strip) <= 80
+                assert "…" not in strip.partition("8 new")[0] and len(strip) <= 80
 
 
 @pytest.mark.parametrize("facts, named", [(14, 5), (20, 4), (30, 2), (60, 1)])
