@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # The tests outlive each collection of garbage; it need not look at them.
-    gc.set_threshold(20_000, 20, 20)  # Thirty times as rare: what a test leaves is small.
+    gc.set_threshold(10_000, 5, 5)  # Less often: each training collects all before it starts.
 
 
 @pytest.fixture(scope="session", autouse=True)

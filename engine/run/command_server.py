@@ -167,6 +167,8 @@ class CommandServer:
         for request, stop in self._stops:
             request.answer(stop.reply(self._step))
         self.mailbox.close()
+        self._commands.clear()  # They hold the model.
+        self._on_stop = lambda stop: None
 
     @property
     def _step(self) -> int:

@@ -211,6 +211,8 @@ class Run:
         self.status.close()
         self.commands.close()
         self._opened.close()
+        self._on_row.clear()  # They hold the model, too.
+        self._on_close.clear()
 
     def __reduce__(self) -> str:
         raise RunDirError(

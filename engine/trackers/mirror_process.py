@@ -189,7 +189,9 @@ class MirrorProcess:
     def _listen(self, process: subprocess.Popen[str], timeout_s: float | None) -> bool:
         """Take in what it has said; False once it says no more."""
         assert process.stdout is not None
-        while select.select([process.stdout], [], [], timeout_s)[0]:
+        report = select.poll()  # Unlike `select`, for any number of open files.
+        report.register(process.stdout, select.POLLIN)
+        while report.poll(None if timeout_s is None else timeout_s * 1000):
             found = os.read(process.stdout.fileno(), 1 << 16)
             *lines, self._part = (self._part + found).split(b"\n")
             for line in lines:

@@ -15,7 +15,7 @@ from lmm_tui.engine.run.run import Run
 from lmm_tui.engine.training.commands import StopRequested
 from lmm_tui.engine.training.non_finite_policy import DivergedError
 from lmm_tui.engine.training.parts import TrainingParts, set_up
-from lmm_tui.engine.training.steady_collection import SteadyCollection
+from lmm_tui.engine.training.steady_collection import SteadyCollection, leave_out_what_is_alive
 from lmm_tui.engine.training.step_sums import Signals
 from lmm_tui.engine.training.train_job import TrainJob
 
@@ -35,6 +35,7 @@ class Trainer:
 
     def run(self) -> None:
         """Make all steps, or as many as there are until a command says stop."""
+        leave_out_what_is_alive()
         try:
             parts = set_up(self._run, self._job, self._ranks)
         except StopRequested as stop:

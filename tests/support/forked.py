@@ -135,18 +135,23 @@ class Forked:
         return cls(["-c", _CALL, what], Path.cwd(), os.environ, [function.__module__])
 
     def poll(self) -> int | None:
-        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+        if self.returncode is None and self._has_answered(0):
             self.returncode = int(self._answers.readline())
         return self.returncode
 
     def wait(self, timeout: float | None = 240) -> int:
         """Its exit code; what has not ended in time is killed, and TimeoutExpired raised."""
         if self.returncode is None:
-            if not select.select([self._connection], [], [], timeout)[0]:
+            if not self._has_answered(timeout):
                 self.kill()
                 raise subprocess.TimeoutExpired("forked", timeout or 0)
             self.returncode = int(self._answers.readline())
         return self.returncode
+
+    def _has_answered(self, timeout: float | None) -> bool:
+        waiting = select.poll()  # Unlike `select`, for any number of open files.
+        waiting.register(self._connection, select.POLLIN)
+        return bool(waiting.poll(None if timeout is None else timeout * 1000))
 
     def communicate(self, timeout: float | None = 240) -> tuple[str, str]:
         """Standard output and error, once it has ended."""
