@@ -102,20 +102,25 @@ class Trial:
 
 
 def containers(trial: Trial) -> Table:
-    """Stages by container; a text format stands for itself and for each compression of it."""
+    """Stages by container; a text format stands for itself and for each compression of it.
+
+    A stage reads each format plain and in one compression; `data/text/test_containers.py` all.
+    """
     found: Table = {".txt": {}} | {name: {} for name in (*TEXTUAL, *WRITERS)}
+    plain, *packed = COMPRESS
     for stage, rows in ROWS.items():
         folder = trial.made(f"containers/{stage}")
         text = "\n<|endoftext|>\n".join(str(row.get("text", "x")) for row in rows).encode()
-        for name, table in found.items():
+        for number, (name, table) in enumerate(found.items(), start=[*ROWS].index(stage)):
+            ways = plain, packed[number % len(packed)]
             if name in WRITERS:
                 paths = [WRITERS[name](folder, rows)]
             elif name in TEXTUAL:
-                paths = [textual(folder, rows, name, suffix) for suffix in COMPRESS]
+                paths = [textual(folder, rows, name, suffix) for suffix in ways]
             else:
-                paths = [folder / f"rows.txt{suffix}" for suffix in COMPRESS]
-                for path, compress in zip(paths, COMPRESS.values(), strict=True):
-                    path.write_bytes(compress(text.strip()))
+                paths = [folder / f"rows.txt{suffix}" for suffix in ways]
+                for path, suffix in zip(paths, ways, strict=True):
+                    path.write_bytes(COMPRESS[suffix](text.strip()))
             outcomes = {trial.outcome(stage, {"data.source": str(path)}, name != ".txt")
                         for path in paths}  # fmt: skip
             (table[stage],) = outcomes
