@@ -34,6 +34,7 @@ from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.terminal.safe_text import clean
 
 SCATTER, PARALLEL = mark("scatter"), mark("parallel")
+_OF_SCATTER = ("comparison.x", "comparison.y")
 _TITLES = {"best": mark("best val"), "seconds": mark("time"), "speed": "tok/s"}
 
 
@@ -126,6 +127,7 @@ class ComparisonScreen(PollingScreen):
         parallel = self.query_one(ParallelPlot)
         table.display = page in self._read.tables
         scatter.display, parallel.display = page == SCATTER, page == PARALLEL
+        self.query_one(ScreenKeys).leave_out(*(() if scatter.display else _OF_SCATTER))
         if table.display:
             shown = self._read.tables[page]
             table.set_columns(shown.columns)

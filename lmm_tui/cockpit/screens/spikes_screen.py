@@ -26,7 +26,7 @@ from lmm_tui.runs.spike_text import rule_name, spike_body, spike_heading
 from lmm_tui.terminal.safe_text import clean
 
 _EMPTY = mark(
-    "No spikes yet.\nThe batch of a step with a spike or NaN in loss or gradient is kept here."
+    "No spikes.\nThe batch of a step with a spike or NaN in loss or gradient is kept here."
 )
 
 

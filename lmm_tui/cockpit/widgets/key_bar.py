@@ -20,6 +20,13 @@ class ScreenKeys(StyledLine):
     def __init__(self, *where: Where, id: str | None = None) -> None:
         super().__init__(id=id)
         self._where = where
+        self._without: frozenset[str] = frozenset()
+
+    def leave_out(self, *ids: str) -> None:
+        """Show all but these, which do nothing at present."""
+        if self._without != frozenset(ids):
+            self._without = frozenset(ids)
+            self.reword()
 
     def compose_line(self, width: int) -> Content:
         keys = bar_keys(*self._where)
@@ -31,7 +38,7 @@ class ScreenKeys(StyledLine):
         return Content.assemble(*texts.values())
 
     def _is_available(self, key: Key) -> bool:
-        return True
+        return key.id not in self._without
 
     def _text(self, key: Key) -> Content:
         return pressable(key, key.label)

@@ -11,7 +11,7 @@ from made_runs import INFO, make_run
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
-from lmm_tui.cockpit.screens.comparison_screen import ComparisonScreen
+from lmm_tui.cockpit.screens.comparison_screen import SCATTER, ComparisonScreen
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
@@ -138,8 +138,11 @@ async def test_d_compares_the_marked_runs(runs):
         head, first, second = screen_text(app).splitlines()[2:5]
         assert all(word in head for word in ("loss", "lr", "stage")) and "seed" not in head
         assert ("polite" in first) and ("0.5" in first) and ("1.5" in second)
+        assert "x axis" not in screen_text(app)
         await pilot.press("right_square_bracket")
         await until_read(pilot, "mean")
+        app.screen.action_open_page(app.screen.pages.index(SCATTER) + 1)
+        await until_read(pilot, "x axis")
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
