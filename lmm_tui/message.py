@@ -99,6 +99,11 @@ def os_reason(error: Exception) -> Message:
     return Message(getattr(error, "strerror", None) or str(error))
 
 
+def kind_and_text(error: BaseException) -> str:
+    """`ValueError: no such thing`, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def with_parts(record: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with the parts of each field that is a message, or holds some."""
     parts = {name + PARTS: _parts_of(value) for name, value in record.items()}

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lmm_tui.errors import LmmError
+from lmm_tui.message import kind_and_text
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -55,7 +56,7 @@ def load(text: str, group: str = "") -> Any:
         raise NamedCodeError(
             "{text}: cannot be loaded ({error}); mend it, or check the path",
             text=text,
-            error=_one_line(error),
+            error=kind_and_text(error),
         ) from error
     if not hasattr(module, name):
         raise NamedCodeError(
@@ -91,10 +92,6 @@ def _installed(group: str) -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # 20 ms, for what few name.
 
     return {point.name: point for point in entry_points(group=group)}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 if __name__ == "__main__":

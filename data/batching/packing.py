@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lmm_tui.data.batching.order import Order, slices
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens, ids_of, labels_of
 
 IGNORED = -100
 """The label of a position without a loss."""
@@ -90,9 +90,9 @@ class Packed:
         """Equal for equal tokens and labels in the same order."""
         digest = hashlib.blake2b(digest_size=16)
         for marked in self._as_packed():
-            digest.update((marked >> 1).astype(np.int32).tobytes())
+            digest.update(ids_of(marked).tobytes())
         for marked in self._as_packed():
-            digest.update((marked & 1).astype(np.uint8).tobytes())
+            digest.update(labels_of(marked).tobytes())
         digest.update(self._lengths.astype(np.int64).tobytes())
         return digest.hexdigest()
 

@@ -1,9 +1,9 @@
-"""What the built-in text and questions follow from: the code and the wordings of this folder."""
+"""What the built-in text and questions follow from: code and wordings."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,11 @@ def builtin_identity(side: str, kinds: Sequence[str]) -> str:
 @cache
 def _version() -> str:
     folder = Path(__file__).parent
-    files = sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")])
+    return version_of(sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]))
+
+
+def version_of(files: Iterable[Path]) -> str:
+    """Equal for files of equal contents in one order."""
     return hashlib.blake2b(b"".join(map(Path.read_bytes, files)), digest_size=8).hexdigest()
 
 

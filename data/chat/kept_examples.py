@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm_tui.data.chat.spans import Rendered
-from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens, unmarked
+from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens, ids_of, labels_of
 from lmm_tui.data.turns import Prompt, Turn
 
 T_co = TypeVar("T_co", covariant=True)
@@ -112,9 +112,9 @@ def _fingerprint(tokens: LearntTokens, wanted: NDArray[np.bool_], with_labels: b
     for block in tokens.blocks():
         for number in np.flatnonzero(wanted[block.first : block.first + len(block.ends)]):
             start = block.ends[number - 1] if number else 0
-            ids, learnt = unmarked(block.marked[start : block.ends[number]])
-            digest.update(np.array(ids, np.int32).tobytes())
-            digest.update(bytes(learnt if with_labels else []) + b"|")
+            marked = block.marked[start : block.ends[number]]
+            digest.update(ids_of(marked).tobytes())
+            digest.update((labels_of(marked).tobytes() if with_labels else b"") + b"|")
     return digest.hexdigest()
 
 

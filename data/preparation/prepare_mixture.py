@@ -6,13 +6,13 @@ So a change of weights, or one more source, tokenises nothing anew but what is n
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 from lmm_tui.data.preparation.prepare import Corpus, Progress, prepare, trained_tokenizer
-from lmm_tui.data.text.corpus import BUILTIN, TextSource, open_text
-from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.corpus import BUILTIN, TextInMemory, TextSource, open_text
+from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.tokenizing.fair_sample import FairSample
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
@@ -20,13 +20,12 @@ from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 _SAMPLE_CHARACTERS = 4_000_000
 
 
-class SampledText:
+class SampledText(TextInMemory):
     """A sample of several sources, each with its share: a tokenizer is trained on it."""
 
     def __init__(self, parts: Sequence[TextSource], weights: Sequence[float]) -> None:
         self._parts = parts
         self._shares = [weight / sum(weights) for weight in weights]
-        self.notes: tuple[str, ...] = ()
         self.size = sum(part.size for part in parts)
 
     def identity(self, progress: Callable[[str, int, int], None]) -> str:
@@ -36,12 +35,6 @@ class SampledText:
     @property
     def changes(self) -> str:
         return f"sample {[part.changes for part in self._parts]} {self._shares}"
-
-    def documents(self, skipped: Skipped) -> Iterator[str]:
-        return iter(self._texts)
-
-    def locate(self, bad: BadLine) -> str:
-        raise AssertionError("a sample reports no bad lines; its sources do")
 
     @cached_property
     def _texts(self) -> list[str]:

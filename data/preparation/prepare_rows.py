@@ -24,8 +24,9 @@ from lmm_tui.data.preparation.build import Progress, build_entry
 from lmm_tui.data.preparation.cache import hold_shared
 from lmm_tui.data.preparation.prepare import cached_skipped, entry_key, trained_tokenizer
 from lmm_tui.data.preparation.unfinished import Unfinished
+from lmm_tui.data.text.corpus import TextInMemory
 from lmm_tui.data.text.dataset import Dataset
-from lmm_tui.data.text.json_rows import BadLine, Skipped
+from lmm_tui.data.text.json_rows import Skipped
 from lmm_tui.data.tokenizing.fair_sample import fair_sample
 from lmm_tui.data.tokenizing.learnt_tokens import LearntTokens, mark, marked_vocabulary
 from lmm_tui.data.tokenizing.token_store import TokenWriter
@@ -94,17 +95,14 @@ def tokenizer_of_rows(
     progress: Progress,
 ) -> Tokenizer:
     """A tokenizer trained on a sample of the texts of rows; kept in the cache, too."""
-    read = (text for row in rows for text in texts(row))
-    if not rows.paths:
-        return Tokenizer.train(fair_sample(read, _SAMPLE_CHARACTERS), vocab_size)
     sample = _SampledRows(rows, texts)
+    if not rows.paths:
+        return Tokenizer.train(sample.documents(Skipped()), vocab_size)
     return trained_tokenizer(sample, vocab_size, cache_dir, progress, f"{named} ({rows.kind})")
 
 
-class _SampledRows:
+class _SampledRows(TextInMemory):
     """The sample as a text."""
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, rows: Dataset[T], texts: Callable[[T], Iterable[str]]) -> None:
         self._rows, self.size = rows, rows.size
@@ -116,12 +114,6 @@ class _SampledRows:
     @property
     def changes(self) -> str:
         raise AssertionError("a sample of rows is not streamed")
-
-    def documents(self, skipped: Skipped) -> Iterator[str]:
-        return iter(self._texts)
-
-    def locate(self, bad: BadLine) -> str:
-        raise AssertionError("a sample reports no bad rows; the rows do")
 
     @cached_property
     def _texts(self) -> list[str]:

@@ -6,8 +6,8 @@ under which its tokens are cached. It knows no tokenizer and no tokens.
 
 from __future__ import annotations
 
-import hashlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -18,6 +18,7 @@ from typing import Protocol
 
 from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.builtin.sums import sums
+from lmm_tui.data.builtin.version import version_of
 from lmm_tui.data.text.files import FileText
 from lmm_tui.data.text.json_rows import BadLine, Skipped
 from lmm_tui.data.text.source import Source
@@ -60,13 +61,27 @@ class TextSource(Protocol):
         """Where a line that was left out stands, for people."""
 
 
-class BuiltinText:
+class TextInMemory(ABC):
+    """Documents that are made when they are first asked for, none of them from a line of a file."""
+
+    notes: tuple[str, ...] = ()
+
+    def documents(self, skipped: Skipped) -> Iterator[str]:
+        return iter(self._texts)
+
+    def locate(self, bad: BadLine) -> str:
+        raise AssertionError("a text in memory has no bad lines; what it is made of may have")
+
+    @property
+    @abstractmethod
+    def _texts(self) -> list[str]: ...
+
+
+class BuiltinText(TextInMemory):
     """About 70 % of this Python's standard library and 30 % stories and sums, shuffled.
 
     Where the library gives less than its share, stories and sums fill up.
     """
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, megabytes: float) -> None:
         self.size = round(megabytes * 1e6)
@@ -78,12 +93,6 @@ class BuiltinText:
     @property
     def changes(self) -> str:
         return self.identity(lambda *_: None)
-
-    def documents(self, skipped: Skipped) -> Iterator[str]:
-        return iter(self._texts)
-
-    def locate(self, bad: BadLine) -> str:
-        raise AssertionError("the built-in corpus has no bad lines")
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -166,9 +175,7 @@ def _bytes(text: str) -> int:
 
 def _generator_version() -> str:
     data = Path(__file__).parents[1]
-    sources = [path for pattern in _GENERATOR for path in sorted(data.glob(pattern))]
-    content = b"".join(path.read_bytes() for path in sources)
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+    return version_of(path for pattern in _GENERATOR for path in sorted(data.glob(pattern)))
 
 
 if __name__ == "__main__":

@@ -126,6 +126,15 @@ def mark(ids: Sequence[int], learnt: Sequence[bool]) -> NDArray[np.uint32]:
     return np.array(ids, np.uint32) * 2 + np.array(learnt, np.uint32)
 
 
+def ids_of(marked: Marked) -> NDArray[np.int32]:
+    return (marked >> 1).astype(np.int32)
+
+
+def labels_of(marked: Marked) -> NDArray[np.uint8]:
+    """1 where a token is learnt."""
+    return (marked & 1).astype(np.uint8)
+
+
 def unmarked(marked: Marked) -> tuple[list[int], list[bool]]:
     """(ids, learnt)."""
     return (marked >> 1).tolist(), (marked & 1).astype(bool).tolist()

@@ -83,7 +83,7 @@ class ChatStage(Stage):
                 "data.stream: is for the text of pretrain; rows are packed as a whole"
             )
         self._named = ", ".join(config.data.named)
-        self._cache_dir = Path(config.data.cache_dir) if config.data.cache_dir else None
+        self._cache_dir = config.data.cache_folder
         self._progress = progress
         self.tokenizer, self.template = self._tokenizer_and_template(config, rows, texts)
         self.baselines = {"ln V": math.log(self.tokenizer.vocab_size)}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ class PretrainStage(LikelihoodStage[Blocks]):
             "seq_len": data.seq_len,
             "val_fraction": data.val_fraction,
             "builtin_mb": data.builtin_mb,
-            "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
+            "cache_dir": data.cache_folder,
             "progress": progress,
             "threads": config.train.threads,
         }
@@ -135,7 +134,7 @@ class PretrainStage(LikelihoodStage[Blocks]):
             text,
             tokenizer=data.tokenizer,
             vocab_size=config.model.shape().vocab_size,
-            cache_dir=Path(data.cache_dir) if data.cache_dir else None,
+            cache_dir=data.cache_folder,
             progress=progress,
             threads=train.threads,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lmm_tui.engine.trackers.built_in import new_tracker
+from lmm_tui.message import kind_and_text
 from lmm_tui.metrics.writers.mirror import TrackedRun, Tracker
 
 TAKEN, DONE, FAILED = "taken", "done", "failed "
@@ -42,7 +43,7 @@ def serve(name: str) -> None:
         try:
             _mirror(name, run, config, lines, said)
         except (Exception, SystemExit) as error:
-            _say(said, FAILED + " ".join(f"{type(error).__name__}: {error}".split()))
+            _say(said, FAILED + kind_and_text(error))
 
 
 def _private(descriptor: int, flags: int) -> int:

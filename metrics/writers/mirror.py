@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lmm_tui.message import kind_and_text
 from lmm_tui.metrics.writers.line_file import PATIENCE_S
 
 _log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def _write(
         finally:
             tracker.close()
     except (Exception, SystemExit) as error:
-        failed(" ".join(f"{type(error).__name__}: {error}".split()))
+        failed(kind_and_text(error))
         while row is not None:
             row = rows.get()
 

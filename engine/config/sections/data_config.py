@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -52,6 +53,10 @@ class DataConfig(Section):
     cache_dir: str | None = Field(
         None, description="Folder for tokenized data; unset: the user's cache folder"
     )
+
+    @property
+    def cache_folder(self) -> Path | None:
+        return Path(self.cache_dir) if self.cache_dir else None
 
     @property
     def named(self) -> list[str]:
