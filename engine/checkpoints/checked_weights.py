@@ -41,6 +41,8 @@ class Weights:
     """`data.template` of the run, where it trained on conversations."""
     trained_precision: str | None = None
     """`train.precision` of the run."""
+    trained_device: str | None = None
+    """`device` of the run."""
     notes: tuple[str, ...] = ()
     """Sentences for people about what the source does not say, or says without effect."""
     architecture: Mapping[str, Any] | None = None

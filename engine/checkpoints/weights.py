@@ -131,6 +131,7 @@ def _read_verified(path: Path) -> Weights:
         reward_head=reward_head,
         trained_template=None if config.reads_text else config.data.template,
         trained_precision=config.train.precision,
+        trained_device=config.device,
     )
 
 

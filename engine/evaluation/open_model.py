@@ -6,21 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lmm_tui.data.chat.spans import ChatTemplate
 from lmm_tui.data.chat.template import CHATML
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
 from lmm_tui.data.tokenizing.tokenizer import IM_END, IM_START, Tokenizer
 from lmm_tui.engine.checkpoints.checked_weights import Weights
+from lmm_tui.engine.checkpoints.placed_model import place
 from lmm_tui.engine.checkpoints.weights import read_weights
-from lmm_tui.engine.device import (
-    DeviceError,
-    Precision,
-    resolve_device,
-    resolve_precision,
-    set_matmul_precision,
-)
+from lmm_tui.engine.device import resolve_device
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
 
 
@@ -56,23 +49,10 @@ def _open_decoder(job: Job) -> Any:
         )
     tokenizer = Tokenizer.load(weights.tokenizer)
     template = _template(weights, tokenizer, needed=job.chat)
-    device = resolve_device(job.device)
-    precision = evaluation_precision(device, weights.trained_precision)
-    set_matmul_precision(device, precision)
-    lm = DecoderLM(weights.model().to(device), tokenizer, template, job.batch_size, precision)
+    placed = place(weights, resolve_device(job.device))
+    lm = DecoderLM(placed.model, tokenizer, template, job.batch_size, placed.precision)
     lm.notes = weights.notes_as_language_model
     return lm
-
-
-def evaluation_precision(device: torch.device, trained: str | None) -> Precision:
-    """That of the run's steps and validation; fp32 on a CPU, where lower precision
-    gains nothing, for weights from elsewhere, and on a GPU without that of the run."""
-    if trained is None or device.type == "cpu":
-        return "fp32"
-    try:
-        return resolve_precision(device, trained)
-    except DeviceError:
-        return "fp32"
 
 
 def _template(weights: Weights, tokenizer: Tokenizer, needed: bool) -> ChatTemplate:

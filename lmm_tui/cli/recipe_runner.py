@@ -42,6 +42,8 @@ class StepOutcome:
     validation: dict[str, float]
     exact: dict[str, float]
     """Kind of question -> share answered exactly."""
+    answered_on: str = ""
+    """Device and precision of the answers, as `cuda:0 bf16`."""
 
 
 def run_recipe(
@@ -129,25 +131,32 @@ def _outcome(
         for metric in _VALIDATION_METRICS
         if (series := reader.series.get(metric)) and series.last_value is not None
     }
+    exact, answered_on = _exact_match(run, recipe) if recipe.kinds else ({}, "")
     return StepOutcome(
         name=name,
         stage=config.stage,
         steps=reader.view.status.step,
         seconds=seconds,
         validation=validation,
-        exact=_exact_match(run, recipe) if recipe.kinds else {},
+        exact=exact,
+        answered_on=answered_on,
     )
 
 
-def _exact_match(run: RunDir, recipe: Recipe) -> dict[str, float]:
+def _exact_match(run: RunDir, recipe: Recipe) -> tuple[dict[str, float], str]:
+    """The share of questions of each kind that the model answers, and on what."""
     from lmm_tui.data.tokenizing.tokenizer import Tokenizer
+    from lmm_tui.engine.checkpoints.placed_model import place_as_trained
     from lmm_tui.engine.checkpoints.weights import read_weights
     from lmm_tui.engine.generation.exact_match import exact_match
 
     weights = read_weights(run.path)
     assert weights.tokenizer is not None
     tokenizer = Tokenizer.load(weights.tokenizer)
-    return exact_match(weights.model(), tokenizer, kinds=recipe.kinds, questions=recipe.questions)
+    placed = place_as_trained(weights)
+    with placed.autocast():
+        exact = exact_match(placed.model, tokenizer, kinds=recipe.kinds, questions=recipe.questions)
+    return exact, str(placed)
 
 
 def _scores(outcome: StepOutcome, questions: int) -> str:
@@ -157,7 +166,9 @@ def _scores(outcome: StepOutcome, questions: int) -> str:
         low, high = wilson_interval(share, questions)
         shown.append(f"{kind} {share:.1%} ({low:.1%}-{high:.1%})")
     shares = tr(", ").join(shown)
-    return tr("answered exactly: {shares}", shares=shares) if shares else ""
+    if not shares:
+        return ""
+    return tr("answered exactly, on {device}: {shares}", device=outcome.answered_on, shares=shares)
 
 
 def _cell(value: float | None) -> str:

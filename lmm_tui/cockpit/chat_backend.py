@@ -70,6 +70,8 @@ class CheckpointBackend(ChatBackend):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
+        self.computes_on = ""
+        """As `cuda:0 bf16`, once it has answered."""
         self._worker: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -82,6 +84,7 @@ class CheckpointBackend(ChatBackend):
                 if not ready.ok:
                     self._kill()
                     return ready
+                self.computes_on = str(ready.data.get("computes_on", ""))
             if self._worker is None or self._worker.stdin is None:
                 return Reply(False, Message("{name}: closed", name=self.name))
             try:
@@ -264,7 +267,8 @@ def backends(run: RunDir) -> list[ChatBackend]:
 def label_of(backend: ChatBackend) -> str:
     """Its name on the screen."""
     if isinstance(backend, CheckpointBackend):
-        return tr("step {step:,}", step=checkpoint_step(backend.path))
+        step = tr("step {step:,}", step=checkpoint_step(backend.path))
+        return f"{step} · {backend.computes_on}" if backend.computes_on else step
     return tr(backend.name)
 
 

@@ -57,7 +57,7 @@ class BackendScreen(BaseScreen):
             tr("Choose model"),
             tr(
                 "The live model answers between two of its steps; a checkpoint is read by a "
-                "process of its own, on the CPU."
+                "process of its own, on the CPU while the run trains, else on the run's device."
             ),
             choices,
             first="1",

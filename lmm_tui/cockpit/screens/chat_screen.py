@@ -235,7 +235,10 @@ class ChatScreen(BackendScreen):
         aside = (
             tr("Training continues while the live model replies, a few tokens between steps.")
             if isinstance(self.backend, LiveBackend)
-            else tr("A checkpoint replies from a worker process, on the CPU.")
+            else tr(
+                "A checkpoint replies from a worker process; once it has, its name says on what "
+                "device."
+            )
         )
         return Content.assemble(
             f"{first}\n",

@@ -6,38 +6,10 @@ from lm_eval.api.instance import Instance
 
 from lmm_tui.data.chat.template import CHATML
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
-from lmm_tui.engine import device as devices
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.device import Precision
 from lmm_tui.engine.evaluation.decoder_lm import DecoderLM
-from lmm_tui.engine.evaluation.open_model import evaluation_precision
 from lmm_tui.engine.model.decoder import Decoder
-
-CUDA, MPS, CPU = torch.device("cuda", 0), torch.device("mps"), torch.device("cpu")
-
-
-@pytest.mark.parametrize(
-    ("device", "trained", "has_bf16", "expected"),
-    [
-        (CPU, "bf16", True, "fp32"),  # As before: nothing is gained there.
-        (CUDA, "auto", True, "bf16"),
-        (CUDA, "auto", False, "fp16"),
-        (CUDA, "fp16", True, "fp16"),
-        (CUDA, "fp32", True, "fp32"),
-        (CUDA, "bf16", False, "fp32"),  # Trained on a newer card.
-        (CUDA, None, True, "fp32"),  # Weights that no run of ours trained.
-        (MPS, "fp16", True, "fp32"),
-    ],
-)
-def test_precision_is_that_of_the_run_on_this_device(
-    monkeypatch: pytest.MonkeyPatch,
-    device: torch.device,
-    trained: str | None,
-    has_bf16: bool,
-    expected: str,
-) -> None:
-    monkeypatch.setattr(devices, "_cuda_has_bf16", lambda _: has_bf16)
-    assert evaluation_precision(device, trained) == expected
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

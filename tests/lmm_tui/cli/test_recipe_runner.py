@@ -62,6 +62,7 @@ def test_it_runs_all_steps_and_does_nothing_twice(
     table = [line for line in said.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in table] == ["step", "-" * 10, "pretrain", "sft"]
     assert "sums, exact" in table[0]
+    assert said.count("answered exactly, on cpu fp32: sums ") == 2
     sft = RunDir(folder / "runs" / "small-sft")
     assert sft.read_info().parent == "small-pretrain"
     assert sft.read_status().state == "finished"

@@ -13,6 +13,7 @@ from lmm_tui.cockpit.chat_backend import (
     CheckpointBackend,
     SamplingOptions,
     backends,
+    label_of,
     parse_sampling,
     recent,
     reply_to,
@@ -89,6 +90,7 @@ def test_a_checkpoint_says_and_reads_what_the_model_did_and_outlives_its_process
     live, saved = backends(session.run_dir)
     try:
         assert said(saved, piece=20)[-1].data == said(live, piece=20)[-1].data
+        assert label_of(saved).endswith(" · cpu fp32")
         asked = {"text": "the cat sat on the mat"}
         mine, its = live.ask("read", asked), saved.ask("read", asked)
         assert mine.data["tokens"] == its.data["tokens"]
