@@ -40,6 +40,7 @@ class CardModel:
     link_gb_s: float
     words: tuple[str, ...] = ()
     bf16: bool = True
+    fp8_tflops: float | None = None
     price: float | None = None
     price_date: str = ""
     price_source: str = ""
@@ -58,13 +59,18 @@ class CardModel:
 
 def cards() -> dict[str, CardModel]:
     """All known cards by key. Raises CardError about the user's file."""
-    own = user_settings() / _FILE
+    own = own_table()
     table = {key: dict(values) for key, values in _built_in().items()}
     for key, values in _read_own(own).items():
         if not isinstance(values, dict):
             raise CardError("{file}: {key} is no table; begin it with [{key}]", file=own, key=key)
         table[key] = table.get(key, {}) | values
     return {key: _card(key, values, own) for key, values in table.items()}
+
+
+def own_table() -> Path:
+    """Where the user's own cards and prices are, if there are any."""
+    return user_settings() / _FILE
 
 
 def find_card(name: str) -> CardModel:
@@ -89,7 +95,7 @@ def find_card(name: str) -> CardModel:
         else "--gpu {name}: not in the table of cards, which has {near}. Add yours to {file}",
         name=name,
         near=near or [*known],
-        file=user_settings() / _FILE,
+        file=own_table(),
     )
 
 

@@ -80,6 +80,21 @@ class ModelShape:
             + self.hidden_size
         )
 
+    @property
+    def layer_matrices(self) -> dict[str, tuple[int, int]]:
+        """Rows and columns of the matrices of a dense layer."""
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        wide, narrow = self.intermediate_size, self.hidden_size
+        return {
+            "q_proj": (queries, narrow),
+            "k_proj": (keys, narrow),
+            "v_proj": (keys, narrow),
+            "o_proj": (narrow, queries),
+            "gate_proj": (wide, narrow),
+            "up_proj": (wide, narrow),
+            "down_proj": (narrow, wide),
+        }
+
     def flops_per_token(self, seq_len: int) -> float:
         """Training FLOPs a token (forward and backward) at mean causal context seq_len / 2.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lmm_tui.engine.config.config_error import ConfigError
+from lmm_tui.engine.config.fp8_conditions import refuse_fp8, refuse_sides
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.primitives import Linear
@@ -23,16 +24,13 @@ from lmm_tui.message import Message
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
 
-_STAGES = ("pretrain", "sft", "distill")
-_MULTIPLE = 16
-"""Of which the sides of a matrix are, for the kernels."""
-
 
 def check_fp8(config: RunConfig, device: torch.device, precision: str, alone: bool) -> None:
     """ConfigError where `train.fp8` cannot be honoured; `alone`: whether there is one rank."""
-    reason = _why_not(config, device, precision, alone)
+    reason = _why_not_here(device)
     if reason is not None:
         raise ConfigError("train.fp8: {reason}; leave it out", reason=reason)
+    refuse_fp8(config, precision, alone)
 
 
 def use_fp8(model: LanguageModel) -> None:
@@ -41,16 +39,7 @@ def use_fp8(model: LanguageModel) -> None:
     if not isinstance(model, Decoder):
         raise ConfigError("train.fp8: models of transformers train without it; leave it out")
     found = {name: each for name, each in model.model.named_modules() if isinstance(each, Linear)}
-    for name, linear in found.items():
-        if any(side % _MULTIPLE for side in linear.weight.shape):
-            raise ConfigError(
-                "train.fp8: {name} is {rows} × {columns}, and sides must be multiples of "
-                "{multiple}; leave it out, or change the sizes of the model",
-                name=name,
-                rows=linear.weight.shape[0],
-                columns=linear.weight.shape[1],
-                multiple=_MULTIPLE,
-            )
+    refuse_sides({name: tuple(each.weight.shape) for name, each in found.items()})
     convert, options = _torchao()
     for linear in found.values():
         emulated = linear.weight.device.type != "cuda"
@@ -64,26 +53,12 @@ def can_multiply(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-def _why_not(config: RunConfig, device: torch.device, precision: str, alone: bool) -> str | None:
+def _why_not_here(device: torch.device) -> str | None:
     if not can_multiply(device):
         return Message(
             "{device} has no units for it, CUDA GPUs from compute capability 8.9 on have",
             device=device,
         )
-    if precision != "bf16":
-        return Message(
-            "the rest computes in bf16, here train.precision is {precision}", precision=precision
-        )
-    if not alone:
-        return Message("it is for one rank, the scales of several would differ")
-    if config.stage not in _STAGES:
-        return Message(
-            "it is for {stages}, where no pass without gradients, in bf16, is compared with one "
-            "that has them",
-            stages=[*_STAGES],
-        )
-    if config.lora.rank:
-        return Message("adapters are too small to gain from it")
     if find_spec("torchao") is None:
         return Message("the package torchao is missing; pip install 'lmm-tui[fp8]'")
     return None

@@ -32,9 +32,21 @@ class Utilisation:
     mfu: float
     origin: str
 
-    def flops(self, card: CardModel, precision: str) -> float:
-        """FLOP/s of one card."""
-        return self.mfu * card.peak_flops(precision)
+
+def step_peak(shape: ModelShape, seq_len: int, card: CardModel, precision: str, fp8: bool) -> float:
+    """FLOP/s of a step at the peak of a card. With `fp8` the matrices of the layers take the
+    time of that rate, and attention and head theirs after it."""
+    peak = card.peak_flops(precision)
+    if not fp8 or card.fp8_tflops is None:
+        return peak
+    share = fp8_share(shape, seq_len)
+    return 1 / (share / (1e12 * card.fp8_tflops) + (1 - share) / peak)
+
+
+def fp8_share(shape: ModelShape, seq_len: int) -> float:
+    """The share of a step's operations that `train.fp8` computes in fp8."""
+    weights = sum(rows * columns for rows, columns in shape.layer_matrices.values())
+    return 6 * shape.num_layers * weights / shape.flops_per_token(seq_len)
 
 
 def assumed(shape: ModelShape, precision: str, kind: str = "cuda") -> Utilisation:
@@ -72,9 +84,10 @@ def measured(name: str, runs_dir: str) -> tuple[CardModel, Utilisation]:
         )
     tokens_per_s = float(median(found))
     config = resolve(run.config)
-    flops = config.model.shape().flops_per_token(config.data.seq_len) * tokens_per_s
+    shape, length = config.model.shape(), config.data.seq_len
+    peak = step_peak(shape, length, card, info.precision, config.train.fp8)
     return card, Utilisation(
-        flops / card.peak_flops(info.precision),
+        shape.flops_per_token(length) * tokens_per_s / peak,
         Message(
             "measured in the run {name}: {speed:,.0f} tokens/s", name=run.name, speed=tokens_per_s
         ),

@@ -170,6 +170,13 @@ def _speed(plan: TrainingPlan) -> str:
         mfu=100 * used.mfu,
         origin=translate_message(used.origin),
     )
+    if plan.fp8_share and plan.card.fp8_tflops is not None:
+        told += tr(
+            "; {share:.2g} % of the operations in fp8, {speed:.3g} TFLOP/s, without what scaling "
+            "and rounding take",
+            share=100 * plan.fp8_share,
+            speed=plan.card.fp8_tflops,
+        )
     if plan.taken is not None and plan.taken.limit == "links":
         told += tr("; the links take longer than the computation")
     if plan.taken is not None and plan.taken.limit == "memory":
@@ -227,6 +234,7 @@ def plan_record(plan: TrainingPlan) -> dict[str, Any]:
         "card": plan.card.key,
         "ranks": plan.asked.ranks,
         "precision": plan.precision,
+        "fp8_share": plan.fp8_share,
         "parameters": plan.asked.shape.parameters,
         "tokens_per_step": plan.tokens_per_step,
         "steps": plan.steps,

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from lmm_tui.engine.cards import CardModel
+from lmm_tui.engine.cards import CardModel, own_table
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.even_shares import refuse_uneven
+from lmm_tui.engine.config.fp8_conditions import refuse_fp8, refuse_sides
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.planning.assumed_speed import Utilisation, assumed
+from lmm_tui.planning.assumed_speed import Utilisation, assumed, fp8_share, step_peak
 from lmm_tui.planning.estimate import estimate
 from lmm_tui.planning.process_memory import beside_tensors
 
@@ -140,6 +141,12 @@ class TrainingPlan:
         )
 
     @property
+    def fp8_share(self) -> float:
+        """Of the operations of a step; 0 without `train.fp8`."""
+        config = self.asked.config
+        return fp8_share(self.asked.shape, config.data.seq_len) if config.train.fp8 else 0.0
+
+    @property
     def tokens_per_step(self) -> int:
         return self.asked.config.tokens_per_step
 
@@ -182,6 +189,23 @@ def precision_on(config: RunConfig, card: CardModel) -> Precision:
     return wanted
 
 
+def _refuse_fp8_on(asked: PlanRequest, card: CardModel, precision: Precision) -> None:
+    """ConfigError where `train.fp8` is asked for and cannot be, on this card or at all."""
+    if not asked.config.train.fp8:
+        return
+    if card.fp8_tflops is None:
+        raise ConfigError(
+            "train.fp8: the table of cards gives {card} no fp8_tflops, which those without units "
+            "for it don't have; leave it out, or add the number to {file}",
+            card=card.name,
+            file=own_table(),
+        )
+    refuse_fp8(asked.config, precision, alone=asked.ranks == 1)
+    if asked.architecture is not None:
+        raise ConfigError("train.fp8: models of transformers train without it; leave it out")
+    refuse_sides(asked.shape.layer_matrices)
+
+
 class Planner:
     """Plans one run for several cards; what is simulated for one serves the others."""
 
@@ -194,6 +218,7 @@ class Planner:
         """Raises ConfigError where the card cannot do what is asked."""
         asked = self._asked
         precision = precision_on(asked.config, card)
+        _refuse_fp8_on(asked, card, precision)
         used = assumed(asked.shape, precision, card.kind)
         if asked.measured is not None and asked.measured[0].key == card.key:
             used = asked.measured[1]
@@ -236,11 +261,13 @@ class Planner:
         count = asked.rows // asked.ranks // batch_size
         memory = self._simulated(card, precision, shard, recompute, batch_size, count)
         tokens = asked.rows * asked.config.data.seq_len
-        flops = asked.shape.flops_per_token(asked.config.data.seq_len) * tokens / asked.ranks
-        computing = flops * (_RECOMPUTED if recompute else 1) / used.flops(card, precision)
-        peak = dict(memory.peak)
+        length = asked.config.data.seq_len
+        flops = asked.shape.flops_per_token(length) * tokens / asked.ranks
+        peak = step_peak(asked.shape, length, card, precision, asked.config.train.fp8)
+        computing = flops * (_RECOMPUTED if recompute else 1) / (used.mfu * peak)
+        by_category = dict(memory.peak)
         if card.kind == "cpu":
-            peak["process"] = beside_tensors(memory.total)
+            by_category["process"] = beside_tensors(memory.total)
         times: dict[Limit, float] = {
             "computation": computing,
             "links": memory.sent / (card.link_gb_s * 1e9),
@@ -252,7 +279,7 @@ class Planner:
             recompute,
             batch_size,
             count,
-            peak,
+            by_category,
             memory.moment,
             memory.sent,
             times[limit],

@@ -128,6 +128,49 @@ def test_measured_speed_counts_on_its_card_alone(simulated):
     assert len(simulated.asked) == count  # The other card has as much memory.
 
 
+def test_fp8_counts_for_the_matrices_of_the_layers(simulated):
+    """2 * rows * columns operations a token and matrix, three times a step."""
+    length = {"train__steps": 100, "data__seq_len": 512}
+    plain = Planner(asked(**length)).plan(CARD)
+    plan = Planner(asked(train__fp8=True, **length)).plan(CARD)
+    attention = 2 * 2048 * 2048 + 2 * 1024 * 2048
+    in_fp8 = 6 * 24 * (attention + 3 * 5504 * 2048)
+    others = SHAPE.flops_per_token(512) - in_fp8
+    a_token = in_fp8 / 1979e12 + others / 989e12
+    mfu = plan.utilisation.mfu
+    assert plan.taken.seconds == pytest.approx(16 * 512 * a_token / mfu)
+    assert plan.taken.seconds < 0.7 * plain.taken.seconds
+    assert plan.taken.memory == plain.taken.memory
+    share = in_fp8 / SHAPE.flops_per_token(512)
+    assert plan_record(plan)["fp8_share"] == pytest.approx(share)
+    assert f"; {100 * share:.2g} % of the operations in fp8, 1.98e+03 TFLOP/s" in plan_text([plan])
+    assert plan_record(plain)["fp8_share"] == 0 and "fp8" not in plan_text([plain])
+
+
+@pytest.mark.parametrize(
+    ("card", "ranks", "settings", "sentence"),
+    [
+        ("a100", 1, {}, "A100 80GB SXM no fp8_tflops"),
+        ("h100", 2, {}, "it is for one rank"),
+        ("h100", 1, {"train__precision": "fp32"}, "here train.precision is fp32"),
+        ("h100", 1, {"lora__rank": 4}, "adapters are too small"),
+        ("h100", 1, {"stage": "dpo"}, "it is for pretrain, sft, distill"),
+    ],
+)
+def test_fp8_is_refused_as_training_refuses_it(simulated, card, ranks, settings, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Planner(asked(ranks=ranks, train__fp8=True, **settings)).plan(find_card(card))
+
+
+def test_fp8_is_refused_for_sides_and_models_that_it_does_not_take(simulated):
+    wanted = asked(train__fp8=True)
+    odd = replace(wanted, shape=replace(SHAPE, intermediate_size=5500))
+    with pytest.raises(ConfigError, match="gate_proj is 5500 × 2048"):
+        Planner(odd).plan(CARD)
+    with pytest.raises(ConfigError, match="models of transformers"):
+        Planner(replace(wanted, architecture={"model_type": "llama"})).plan(CARD)
+
+
 def test_a_card_without_bf16_trains_in_fp16_and_refuses_bf16(simulated):
     assert Planner(asked()).plan(find_card("t4")).precision == "fp16"
     with pytest.raises(ConfigError, match="has no bf16"):
