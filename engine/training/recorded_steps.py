@@ -150,7 +150,11 @@ def _why_not(context: TrainContext) -> str | None:
     if not context.ranks.is_alone:
         return Message("several ranks send gradients in the middle of a step")
     if not context.stage.recordable:
-        return Message("steps of {stage} differ in more than data", stage=context.config.stage)
+        return Message(
+            "steps of {stage} differ in shape, as in how many labels count, and a graph repeats "
+            "one; pretraining and distillation on text have one shape",
+            stage=context.config.stage,
+        )
     if context.scaler.is_enabled():
         return Message("the loss scale of fp16 is the host's; bf16 has none")
     if train.recompute != "none":

@@ -202,7 +202,7 @@ def test_where_a_step_is_no_graph_on_is_refused_and_auto_says_why(
 
     cases: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("several ranks send", {}, {"ranks": SimpleNamespace(is_alone=False)}),
-        ("steps of sft differ in more", {"stage": "sft"}, {"stage": SftStage}),
+        ("steps of sft differ in shape", {"stage": "sft"}, {"stage": SftStage}),
         ("the loss scale of fp16", {}, {"scaler": SimpleNamespace(is_enabled=lambda: True)}),
         ("train.recompute reads", {"train__recompute": "layers"}, {}),
         ("models of transformers may ask", {}, {"model": torch.nn.Linear(1, 1)}),
