@@ -144,12 +144,13 @@ def _talk(folder: Path, held_out: list[Chat]) -> None:
     from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 
     newest = list_checkpoints(folder / "runs" / "smol" / "checkpoints")[-1]
-    model, config = open_checkpoint(newest)
+    opened = open_checkpoint(newest)
     ended = 0
     for chat in held_out:
         turns = [["user", chat[0]["content"]]]
         said = {"turns": turns, "tokens": MOST_TOKENS, "temperature": 0.0}
-        text, about = model.talk(said, config)
+        with opened.placed.autocast():
+            text, about = opened.chat.talk(said, opened.config)
         ended += about["ended"]
         print(f"  {chat[0]['content']} → {text!r}, {len(about['ids'])} tokens")
     if not QUICK:

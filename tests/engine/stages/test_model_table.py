@@ -66,7 +66,7 @@ def outcomes(small: MakeConfig, chats: str, folder: Path, cache: Path) -> dict[s
     lora = {"name": "lora", "start_from": "run", "lora__rank": 2, **changes}
     tuned = train(of_stage(small, chats, "sft", **lora)).run_dir
     found["LoRA"] = as_mark(learnt(run.path, tuned.path))
-    model, config = open_checkpoint(list_checkpoints(tuned.checkpoints)[-1])
+    model, config, _ = open_checkpoint(list_checkpoints(tuned.checkpoints)[-1])
     _, about = model.talk({"prompt": "What is 2 + 3?", "tokens": 3, "temperature": 0.0}, config)
     found["chat"] = as_mark(bool(about["ids"]) or about["ended"])
     job = Job(str(tuned.path), ("lmm_sums",), device="cpu", limit=1, chat=True)
