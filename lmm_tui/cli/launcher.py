@@ -26,7 +26,6 @@ from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.ranks.nodes import starts_ranks
 from lmm_tui.runs.shutdown import GRACE_S, TERMINATED, leave_after
-from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
@@ -233,6 +232,8 @@ class _Owner:
             )
 
     def _how_to_come_back(self, run: RunDir) -> str:
+        from lmm_tui.runs.status_text import run_argument
+
         return tr(
             "Training keeps running in this process, {pid}.\n"
             "  re-attach   lmm-tui monitor {run}   (another terminal)\n"
@@ -271,11 +272,11 @@ def _start_detached(
 def _launch_detached(
     config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
 ) -> int:
-    from lmm_tui.engine.run.reader import Reader
-
     sessions: list[Reader] = []
 
     def begin(chosen: RunConfig) -> Reader:
+        from lmm_tui.engine.run.reader import Reader
+
         sessions.append(Reader(engine(chosen).path))
         return sessions[-1]
 
@@ -302,6 +303,8 @@ def _leave_in_any_case() -> None:
 
 def _leave_foreign(session: Reader, departure: Departure | None, called: str | None = None) -> int:
     """Stop or describe a run that trains in another process, once the app is left."""
+    from lmm_tui.runs.status_text import run_argument
+
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()

@@ -14,7 +14,7 @@ from lmm_tui.cli.help_text import paragraphs
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens import form_labels
 from lmm_tui.cockpit.screens.form_tabs import section_of
-from lmm_tui.cockpit.widgets.run_header import BADGES
+from lmm_tui.cockpit.widgets.run_line import BADGES
 from lmm_tui.engine.config.options import _BOUNDS, options
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.run.events import Kind

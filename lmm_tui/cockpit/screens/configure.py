@@ -45,9 +45,6 @@ from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
-from lmm_tui.planning.data_summary import summarize_data
-from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
@@ -187,6 +184,7 @@ class ConfigureScreen(SweepFromForm):
             self.focus_next()
             return
         from lmm_tui.cockpit.screens.pick_dialog import PickDialog
+        from lmm_tui.planning.candidates import candidates, is_list_of_names
 
         key, config = field.option.key, self._config
         several = is_list_of_names(key)
@@ -299,6 +297,9 @@ class ConfigureScreen(SweepFromForm):
         config = self._config
 
         def read() -> DataSeen:
+            from lmm_tui.planning.candidates import pretrained_runs
+            from lmm_tui.planning.data_summary import summarize_data
+
             starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
             return DataSeen(config, summarize_data(config), starts)
 
@@ -372,12 +373,13 @@ class ConfigureScreen(SweepFromForm):
         if self._trying or not self.is_attached:
             return False
         config, self._trying = self._config, True
-        run_in_background(
-            self,
-            "try",
-            lambda: StepsTried(config, seconds_a_step(config)),
-            refused=lambda why: StepsTried(config, None, why),
-        )
+
+        def try_steps() -> StepsTried:
+            from lmm_tui.planning.step_benchmark import seconds_a_step
+
+            return StepsTried(config, seconds_a_step(config))
+
+        run_in_background(self, "try", try_steps, refused=lambda why: StepsTried(config, None, why))
         return True
 
     def on_steps_tried(self, event: StepsTried) -> None:

@@ -6,6 +6,7 @@ A tab is made when it is first opened, so that the form opens at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -35,7 +36,9 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.candidates import has_candidates
-from lmm_tui.sweeps.axes import Axis
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
 
 
 class OptionForm(Vertical):

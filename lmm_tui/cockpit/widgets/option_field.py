@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.cells import cell_len
@@ -35,9 +35,11 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
-from lmm_tui.sweeps.axes import Axis, SweepError, axis_of, values_axis
 from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
 from lmm_tui.toml_text import TomlError, parse_toml
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
 
 UNSET = mark("unset")
 CHANGED_MARK = "●"
@@ -288,6 +290,8 @@ class OptionField(Widget):
         return choice if isinstance(choice, bool) else parse(self.option, _plain(choice))
 
     def _axis(self) -> Axis | None:
+        from lmm_tui.sweeps.axes import SweepError, axis_of, values_axis
+
         if not isinstance(self._editor, ChoiceRow):
             whole = self.option.kind in (int, float) and plain_number(self.text) != self.text
             return None if whole else axis_of(self.option, self.text)
