@@ -106,23 +106,6 @@ def monitor_cockpit(
     return _leave_foreign(shown, departure, called) if shown else int(departure is None)
 
 
-def open_cockpit() -> int:
-    """Open the list of the runs in the default folder, or the form where there is none.
-
-    Runs that are started there train in a process of their own.
-    """
-    from lmm_tui.engine.run.find_run import run_folders
-    from lmm_tui.engine.run.run_dir import RUNS_DIR
-
-    if run_folders(RUNS_DIR):
-        return monitor_cockpit(None, runs_dir=Path(RUNS_DIR))
-    from lmm_tui import installation
-    from lmm_tui.engine.config.run_config import RunConfig
-
-    installation.require_training()
-    return launch_cockpit(RunConfig.defaults(), configure=True, detach=True)
-
-
 class _Owner:
     """Trains in this process, with or without an app."""
 

@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from textual.app import App
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.events import ScreenResume
@@ -26,6 +27,7 @@ def install() -> None:
     Stylesheet.__init__ = _with_room(Stylesheet.__init__)  # type: ignore[method-assign]
     Stylesheet.set_variables = _if_changed(Stylesheet.set_variables)  # type: ignore[method-assign]
     Stylesheet.reparse = _with_cache(Stylesheet.reparse)  # type: ignore[method-assign]
+    RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]  # Theirs, not in Python.
     DOMNode.update_node_styles = _if_mounted(DOMNode.update_node_styles)  # type: ignore[method-assign]
     Screen._on_screen_resume = _styled_once(Screen._on_screen_resume)  # type: ignore[method-assign]
 

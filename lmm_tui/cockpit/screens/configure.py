@@ -25,9 +25,11 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     KnownFacts,
     StepsTried,
     find_devices,
+    look_at_data,
     name_taken,
     same_data,
     same_step_time,
+    try_steps,
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
@@ -296,14 +298,7 @@ class ConfigureScreen(SweepFromForm):
     def _look_at_data(self) -> None:
         config = self._config
 
-        def read() -> DataSeen:
-            from lmm_tui.planning.candidates import pretrained_runs
-            from lmm_tui.planning.data_summary import summarize_data
-
-            starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
-            return DataSeen(config, summarize_data(config), starts)
-
-        run_in_background(self, "data", read)
+        run_in_background(self, "data", lambda: look_at_data(config))
 
     async def on_data_seen(self, event: DataSeen) -> None:
         if not same_data(event.config, self._config):
@@ -373,13 +368,12 @@ class ConfigureScreen(SweepFromForm):
         if self._trying or not self.is_attached:
             return False
         config, self._trying = self._config, True
-
-        def try_steps() -> StepsTried:
-            from lmm_tui.planning.step_benchmark import seconds_a_step
-
-            return StepsTried(config, seconds_a_step(config))
-
-        run_in_background(self, "try", try_steps, refused=lambda why: StepsTried(config, None, why))
+        run_in_background(
+            self,
+            "try",
+            lambda: try_steps(config),
+            refused=lambda why: StepsTried(config, None, why),
+        )
         return True
 
     def on_steps_tried(self, event: StepsTried) -> None:

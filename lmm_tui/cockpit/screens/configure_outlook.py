@@ -74,6 +74,15 @@ class DataSeen(Message):
     """Runs that this one could start from."""
 
 
+def look_at_data(config: RunConfig) -> DataSeen:
+    """Look at files and runs: the disk may be slow."""
+    from lmm_tui.planning.candidates import pretrained_runs
+    from lmm_tui.planning.data_summary import summarize_data
+
+    starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
+    return DataSeen(config, summarize_data(config), starts)
+
+
 @dataclass
 class StepsTried(Message):
     """A thread has measured how long a step of `config` takes, or could not."""
@@ -81,6 +90,13 @@ class StepsTried(Message):
     config: RunConfig
     seconds_a_step: float | None
     error: str = ""
+
+
+def try_steps(config: RunConfig) -> StepsTried:
+    """Train a few steps. Raises WorkerError."""
+    from lmm_tui.planning.step_benchmark import seconds_a_step
+
+    return StepsTried(config, seconds_a_step(config))
 
 
 @dataclass
