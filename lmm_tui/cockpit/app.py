@@ -20,7 +20,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.screen import Screen
 
-from lmm_tui.cockpit import themes
+from lmm_tui.cockpit import style_sheets, themes
 from lmm_tui.cockpit.app_settings import SettingsApp
 from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
@@ -65,7 +65,7 @@ class CockpitApp(SettingsApp):
     after the first paint. `habits` are those of the last visit; a run that starts is seen first.
     """
 
-    CSS_PATH = ["cockpit.tcss", "configure.tcss"]
+    CSS_PATH = ["cockpit.tcss", style_sheets.FORM]
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
 

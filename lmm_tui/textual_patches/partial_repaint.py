@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary
 
 import textual.screen
 from rich.console import Console, RenderableType
-from rich.control import Control
 from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
 from textual._context import active_app
 from textual.app import App
@@ -95,8 +94,7 @@ class TrackedUpdate(CompositorUpdate, ABC):
 
     def render_segments(self, console: Console) -> str:
         return "".join(
-            Control.move_to(x, y).segment.text + strip.render(console)
-            for x, y, strip in self.take()
+            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self.take()
         )
 
 

@@ -7,7 +7,6 @@ it is dismissed with a checked RunConfig, or with None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,6 +14,7 @@ from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Input
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
@@ -63,7 +63,7 @@ LOOK_AFTER_S, CHECKS_AFTER_S, DEVICES_AFTER_S = 0.05, 0.2, 0.5
 class ConfigureScreen(SweepFromForm):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
-    CSS_PATH = Path(__file__).parents[1] / "configure.tcss"
+    CSS_PATH = style_sheets.FORM
     AUTO_FOCUS = "#model-preset > ChoiceRow"
     HORIZONTAL_BREAKPOINTS = [(WIDE, "-wide")]
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
