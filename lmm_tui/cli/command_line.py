@@ -18,7 +18,7 @@ from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, requ
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
 from lmm_tui.message import Message
-from lmm_tui.terminal import capabilities
+from lmm_tui.terminal import capabilities, first_paint
 
 COMMANDS = {
     "launch": "Start a run and watch it in the cockpit",
@@ -53,6 +53,9 @@ COMMANDS = {
 underscore for a dash."""
 
 _TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
+
+_PAINT = ("launch", "monitor")
+"""On a terminal they end in the cockpit, however they begin."""
 
 _ONE_PROCESS = ("pipeline", "sweep", "worker", "eval", "convert")
 """What several ranks would each do, into the same place."""
@@ -106,6 +109,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _PAINT and capabilities.can_host_app():
+            first_paint.hurry()
         command: click.Command = import_module(f"lmm_tui.cli.commands.{_module(cmd_name)}").command
         if LANGUAGE not in command.params:
             command.params.append(LANGUAGE)
