@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Static
+from textual.widgets import Static
 
 from lmm_tui.cockpit.screens.form_defaults import effective_values
 from lmm_tui.cockpit.screens.form_labels import label_of, unit_of
@@ -23,6 +23,7 @@ from lmm_tui.cockpit.screens.form_tabs import (
     matters,
     section_of,
 )
+from lmm_tui.cockpit.widgets.form_button import FormButton
 from lmm_tui.cockpit.widgets.option_field import (
     CHANGED_MARK,
     LISTS,
@@ -55,8 +56,8 @@ class OptionForm(Vertical):
     def compose(self) -> ComposeResult:
         yield Vertical(*self._fields(self._options_of(ESSENTIALS)), id=_tab_id(0), classes="tab")
         with Horizontal(id="buttons"):
-            yield Button(tr("Start"), id="start", variant="primary", compact=True)
-            yield Button(tr("Cancel"), id="leave", compact=True)
+            yield FormButton(tr("Start"), id="start")
+            yield FormButton(tr("Cancel"), id="leave")
             yield Static(id="promise")
         yield Static(id="explanation")
 
