@@ -240,3 +240,32 @@ async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monk
         await until(pilot, lambda: "检查点写好了" not in screen_text(app))
         await settled(pilot)
         assert seen.rows == seen._whole()
+
+
+async def test_what_changes_in_a_batch_is_rendered_once_and_after_it():
+    """Textual renders within the batch, drops that, and renders the whole again."""
+    rendered = []
+
+    class Counted(Static):
+        def render_lines(self, crop):
+            rendered.append(app.batched)
+            return super().render_lines(crop)
+
+    class Batched(App[None]):
+        batched = False
+
+        def compose(self):
+            yield Counted("before", id="text")
+
+    app = Batched()
+    async with app.run_test() as pilot:
+        assert isinstance(app.screen._compositor, PartialCompositor)
+        rendered.clear()
+        with app.batch_update():
+            app.batched = True
+            app.query_one("#text", Static).update("after it\nin two lines")
+            app.screen._refresh_layout()
+            await pilot.pause()
+            app.batched = False
+        await until(pilot, lambda: rendered)
+        assert not any(rendered) and "in two lines" in screen_text(app)
