@@ -72,7 +72,7 @@ def devices() -> list[Candidate]:
     return [Candidate("auto", tr("the best of this machine")), *found]
 
 
-def _runs(runs_dir: str) -> list[ListedRun]:
+def _runs(runs_dir: str) -> tuple[ListedRun, ...]:
     from lmm_tui.runs.run_list import RunList
 
     return RunList(Path(runs_dir)).read()
