@@ -73,8 +73,8 @@ def test_a_config_that_promises_more_than_the_files_hold_costs_no_memory(folder:
 def test_a_key_that_stands_twice_in_a_file_of_settings_is_refused(folder: Path, file: str) -> None:
     text = (folder / file).read_text().rstrip().removesuffix("}").rstrip()
     lines = text.count("\n") + 1
-    (folder / file).write_text(text + ',\n"eos_token_id": 1,\n"eos_token_id": 2}')
-    with pytest.raises(LmmError, match=f'{file}:{lines + 2}: the key "eos_token_id" stands t'):
+    (folder / file).write_text(text + ',\n"odd": 1,\n"odd": 2}')
+    with pytest.raises(LmmError, match=f'{file}:{lines + 2}: the key "odd" stands tw'):
         Tokenizer.load(folder)
         read_weights(folder)
 
