@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.pth_weights import code_in_pickle
+from lmm_tui.engine.library_import import import_quietly
 from lmm_tui.engine.model.architecture import transformers_config
 from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.errors import LmmError
@@ -164,6 +165,7 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
 
 def _refuse_more_than_files(config: Mapping[str, Any], path: Path) -> None:
     """transformers makes weights that no file has, whatever memory that takes."""
+    import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForCausalLM
 
     held = sum(file.stat().st_size for kind in _WEIGHT_FILES for file in path.glob(kind))
@@ -187,6 +189,7 @@ def _refuse_more_than_files(config: Mapping[str, Any], path: Path) -> None:
 
 def _load(path: Path, gguf: str | None, origin: Path) -> Any:
     """The model; WeightsError where tensors are missing, left over or of another size."""
+    import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForCausalLM
 
     source = {"gguf_file": gguf} if gguf else {}
