@@ -135,7 +135,7 @@ delete       d delete  14  *  delete       Move the marked runs to .trash; asks 
 [queue]  where: queue  group: Sweeps
 open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
 pause   space     3   *  pause        Pause this sweep, or resume it
-preview  I         4   *  curve        Show the curve of this run, or hide it
+preview I         9   *  curve        Show the curve of this run, or hide it
 work    W         4   *  start queue  Work on this sweep in the background
 first   U         5   *  run next     Run the trial under the cursor next
 drop    d delete  6   *  drop         Drop this trial, or stop it with a checkpoint
