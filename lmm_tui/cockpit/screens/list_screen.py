@@ -91,7 +91,7 @@ class ListScreen(BaseScreen):
         has_room = self.size.height >= _ROOMY
         return has_room if self._wants_preview is None else self._wants_preview
 
-    def action_preview(self) -> None:
+    def action_curve(self) -> None:
         """Show the curve of the run under the cursor, or hide it."""
         self._wants_preview = not self._shows_preview()
         self.show_detail()
