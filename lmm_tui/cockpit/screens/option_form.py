@@ -190,7 +190,7 @@ class OptionForm(Vertical):
         field = self.focused_field
         if field is None:
             return "", ""
-        return field.label, f"{tr(field.option.help)}\n{_small_print(field.option)}"
+        return field.called, f"{tr(field.option.help)}\n{_small_print(field.option)}"
 
     def explain(self, field: OptionField | None) -> None:
         """Show the help of an option, what fits of it."""
@@ -201,7 +201,7 @@ class OptionForm(Vertical):
             return
         text, small_print = tr(field.option.help), _small_print(field.option)
         width = shown.size.width or self.app.size.width
-        if cell_len(text) > width:
+        if max(cell_len(text), cell_len(small_print)) > width:
             more = tr("{key} shows all", key=_HELP_KEY)
             text = f"{fit(text, width - cell_len(more) - 2)}  {more}"
         shown.update(

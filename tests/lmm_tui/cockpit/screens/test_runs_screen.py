@@ -144,9 +144,6 @@ async def test_d_compares_the_marked_runs(runs):
         await until_read(pilot, "mean")
         app.screen.action_open_page(app.screen.pages.index(SETTINGS) + 1)
         await until(pilot, lambda: screen_text(app).count("polite") == 1)  # Not below it again.
-        await pilot.resize_terminal(60, 24)
-        await until(pilot, lambda: "polite: " in screen_text(app))
-        await pilot.resize_terminal(150, 40)
         app.screen.action_open_page(app.screen.pages.index(SCATTER) + 1)
         await until_read(pilot, "x axis")
         await pilot.press("escape")
