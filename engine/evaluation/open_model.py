@@ -22,6 +22,7 @@ from lmm_tui.engine.device import (
     set_matmul_precision,
 )
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
+from lmm_tui.engine.library_import import import_quietly
 
 
 def open_model(job: Job) -> Any:
@@ -96,6 +97,7 @@ def _open_folder(job: Job) -> Any:
             "RUN FOLDER` makes one",
             folder=folder,
         )
+    import_quietly("lm_eval.models.huggingface")
     from lm_eval.models.huggingface import HFLM
 
     device = str(resolve_device(job.device))

@@ -165,10 +165,10 @@ class ConfigureScreen(SweepFromForm):
         self._update()
         self._show_help()
 
-    @on(events.DescendantFocus)
-    def _focus_moved(self) -> None:
-        self._show_help()
+    def explained(self) -> tuple[str, str]:
+        return self.form.explained()
 
+    @on(events.DescendantFocus)
     def _show_help(self) -> None:
         """Explain the focused field; a question or refusal that was shown before is dropped."""
         self._leaving = self._start_wanted = False

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.form_defaults import effective_values
 from lmm_tui.cockpit.screens.form_labels import label_of, unit_of
 from lmm_tui.cockpit.screens.form_tabs import (
@@ -37,9 +39,12 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.candidates import has_candidates
+from lmm_tui.terminal.safe_text import fit
 
 if TYPE_CHECKING:
     from lmm_tui.sweeps.axes import Axis
+
+_HELP_KEY = next(key.key_display.split()[-1] for key in KEYS if key.id == "app.help")
 
 
 class OptionForm(Vertical):
@@ -184,16 +189,27 @@ class OptionForm(Vertical):
 
     # Explanation
 
+    def explained(self) -> tuple[str, str]:
+        """The label of the focused field and its whole help; empty where none is focused."""
+        field = self.focused_field
+        if field is None:
+            return "", ""
+        return field.called, f"{tr(field.option.help)}\n{_small_print(field.option)}"
+
     def explain(self, field: OptionField | None) -> None:
-        """Show the help of an option."""
+        """Show the help of an option, what fits of it."""
         shown = self.query_one("#explanation", Static)
         shown.remove_class("-warning")
         if field is None:
             shown.update("", layout=False)
             return
-        small_print = _small_print(field.option)
+        text, small_print = tr(field.option.help), _small_print(field.option)
+        width = shown.size.width or self.app.size.width
+        if max(cell_len(text), cell_len(small_print)) > width:
+            more = tr("{key} shows all", key=_HELP_KEY)
+            text = f"{fit(text, width - cell_len(more) - 2)}  {more}"
         shown.update(
-            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 60%")),
+            Content.assemble(text, "\n", (fit(small_print, width).rstrip(), "$foreground 60%")),
             layout=False,
         )
 

@@ -163,7 +163,7 @@ def _group_cells(line: TreeLine, columns: RunColumns) -> dict[str, str | Part]:
     return {
         "name": (f"{sign} {line.group} ({len(line.members)})", "bold"),
         "state": (tr("{count} live", count=live), "$success") if live else "",
-        "best": (number(min(bests), 3), "bold") if bests else "",
+        "best": (number(min(bests)), "bold") if bests else "",
     }
 
 

@@ -19,6 +19,7 @@ from lmm_tui.cockpit.screens import configure, memory_simulation
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.form_labels import ROWS
 from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
+from lmm_tui.cockpit.screens.help import HelpScreen
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
@@ -428,6 +429,18 @@ async def test_the_focused_field_is_explained():
         await seat.pilot.pause()
         assert seat.says("Micro-batches per optimizer step (gradient accumulation)")
         assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
+
+
+async def test_help_that_is_cut_says_where_it_stands_whole():
+    async with seated(size=(80, 24)) as seat:
+        fields = [field for field in seat.screen.query(OptionField) if field.region.height]
+        field = max(fields, key=lambda one: len(one.option.help))
+        last = field.option.key
+        field.editor.focus()
+        await seat.until(lambda: seat.says("f1 shows all"))
+        assert not seat.says(last)
+        seat.pilot.app.push_screen(HelpScreen("configure", about=seat.screen.explained()))
+        await seat.until(lambda: last in screen_text(seat.pilot.app))
 
 
 @pytest.mark.slow
