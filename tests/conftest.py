@@ -2,8 +2,11 @@
 examples, and nothing is remembered in the folders of the user."""
 
 import gc
+import logging
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import forked
 import pytest
@@ -14,6 +17,9 @@ from hypothesis import settings
 from lmm_tui import child_process
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
+
+for speaker in ("torchao", "torch.utils._pytree"):  # At their import, which tests cause, too.
+    logging.getLogger(speaker).setLevel(logging.ERROR)
 
 settings.register_profile("any machine", deadline=None, max_examples=25)
 settings.load_profile("any machine")
@@ -44,6 +50,11 @@ def folders_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        cache = tmp_path_factory.mktemp("cache")
+        fonts = Path.home() / ".cache" / "matplotlib"
+        if fonts.is_dir():  # To list the fonts of a machine takes a second.
+            shutil.copytree(fonts, cache / "matplotlib")
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
 
 

@@ -30,21 +30,10 @@ def scored(answer: Rendered) -> Rendered:
     return [*ids, ids[-1]], [*([False] * len(ids)), any(counted)]
 
 
-def too_long(answers: Sequence[Rendered], seq_len: int) -> bool:
-    """Whether one of the answers of an example does not fit; then none of it is used."""
-    return max(len(ids) for ids, _ in answers) > seq_len + 1
-
-
-def unwritten(answers: Sequence[Rendered]) -> bool:
-    """Whether nothing of one of the answers is learnt: the template wrote nothing of it."""
-    return not all(any(counted) for _, counted in answers)
-
-
 if __name__ == "__main__":
     asked, right, wrong = Turn("user", "1 + 1?"), Turn("assistant", "2"), Turn("assistant", "3")
     for demo in pair_conversations(Pair((asked,), (right,), (wrong,))):
         print([(turn.content, turn.learnt) for turn in demo.turns])
     told: Rendered = ([1, 2], [False, True])
     assert scored(told) == ([1, 2, 2], [False, False, True])
-    assert too_long([told, ([1] * 9, [True] * 9)], 6) and unwritten([told, ([1], [False])])
     print("=== 自测通过 ===")

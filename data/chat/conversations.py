@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lmm_tui.data.builtin import tasks
 from lmm_tui.data.builtin.holdout import Split, split
 from lmm_tui.data.builtin.task import KINDS
@@ -32,6 +30,7 @@ from lmm_tui.data.text.row_fields import (
 )
 from lmm_tui.data.text.source import Source
 from lmm_tui.data.turns import ROLES, Conversation, Turn, question
+from lmm_tui.json_text import parse_json_row
 from lmm_tui.message import Message
 
 Chats = Dataset[Conversation]
@@ -253,8 +252,8 @@ def _is_learnt(row: dict[str, Any], place: str) -> bool:
 def _calls_in(content: Any, place: str) -> list[dict[str, Any]]:
     """The calls that ShareGPT's `function_call` holds as JSON: one object or a list of them."""
     try:
-        found = orjson.loads(content) if isinstance(content, str) else content
-    except orjson.JSONDecodeError:
+        found = parse_json_row(content) if isinstance(content, str) else content
+    except (json.JSONDecodeError, RecursionError):
         found = None
     return _objects([found] if isinstance(found, dict) else found, place, "function_call")
 
@@ -285,8 +284,8 @@ def _objects(value: Any, place: str, key: str) -> list[dict[str, Any]]:
     """A list of objects, given as such or, as MiniMind's files have it, as JSON in a string."""
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            value = parse_json_row(value)
+        except (json.JSONDecodeError, RecursionError):
             value = None
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return value

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from lmm_tui.data.errors import DataError
+from lmm_tui.json_text import RepeatedKeyError, parse_json_row
 from lmm_tui.message import Message
 
 _LONGEST_CELL = 64 << 20
@@ -66,7 +66,10 @@ class CsvRows:
                 )
                 continue
             row = zip(self.columns, cells, strict=True)
-            yield line, {name: _value(name, cell) for name, cell in row if cell}
+            try:
+                yield line, {name: _value(name, cell) for name, cell in row if cell}
+            except RepeatedKeyError as error:
+                yield line, str(error)
 
     def _next(self) -> list[str] | None:
         start = self._reader.line_num + 1
@@ -96,8 +99,8 @@ def _other_delimiter(header: str, delimiter: str) -> str:
 def _value(name: str, cell: str) -> Any:
     if name in _JSON:
         try:
-            found = orjson.loads(cell)
-        except orjson.JSONDecodeError:
+            found = parse_json_row(cell)
+        except (json.JSONDecodeError, RecursionError):
             return cell
         if name in ("weight", "label") or isinstance(found, list | dict):
             return found

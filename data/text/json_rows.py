@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from lmm_tui.data.text.compressed import DamagedStreamError
+from lmm_tui.json_text import RepeatedKeyError, may_repeat_keys, parse_json_row
 from lmm_tui.message import Message
 
 T = TypeVar("T")
@@ -36,7 +37,9 @@ BOM = b"\xef\xbb\xbf"
 _SHOWN = 100
 _MORE = 1 << 20
 _SCANNER = json.JSONDecoder()
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[(?:\s*[{\]]|\s*\Z|[ \t\r]*\n)")
 _SPACE = re.compile(r"[ \t\r\n]*")
+_CONSTANT = re.compile(r"NaN|Infinity")
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},\n]|[^\s"\[\]{},]+')
 
 
@@ -145,7 +148,7 @@ def _parsed(
     for number, raw in rows:
         skipped.lines += 1
         try:
-            made = parse(_object(_loads(raw, exact)))
+            made = parse(_object(_loads(raw, exact, unique=True)))
         except ValueError as error:
             skipped.add(BadLine(index, number, str(error)))
             continue
@@ -175,8 +178,8 @@ def _line(file: BufferedReader, number: int) -> bytes:
 
 
 def starts_array(file: BufferedReader) -> bool:
-    """Whether a file holds one JSON array, rather than an object a line."""
-    return file.peek(64).removeprefix(BOM).lstrip()[:1] == b"["
+    """Whether a file holds one JSON array of rows, rather than an object a line."""
+    return bool(_ARRAY.match(file.peek(64)))
 
 
 def starts_object_of_lines(file: BufferedReader) -> bool:
@@ -196,6 +199,9 @@ def json_array(
         yield from _parsed(ArrayElements(file, raw + rest), index, parse, skipped, exact)
         return
     rows = _loads(raw, exact)
+    if may_repeat_keys(raw, rows):
+        yield from _parsed(ArrayElements(file, raw), index, parse, skipped, exact)
+        return
     lines: list[int] = []
     for number, row in enumerate(rows):
         skipped.lines += 1
@@ -299,10 +305,15 @@ class ArrayElements:
         )
 
 
-def _loads(raw: bytes, exact: bool = False) -> Any:
+def _loads(raw: bytes, exact: bool = False, unique: bool = False) -> Any:
+    """The value of `raw`; with `unique`, a key that stands twice in an object is an error."""
     try:
-        found = orjson.loads(raw)
+        found = parse_json_row(raw) if unique else orjson.loads(raw)
         return json.loads(raw, parse_float=ExactFloat) if exact else found
+    except RecursionError:
+        raise JsonError(Message("nested too deeply"), 1) from None
+    except RepeatedKeyError as error:
+        raise JsonError(str(error), error.line) from None
     except orjson.JSONDecodeError as error:
         try:
             raw.decode()
@@ -316,6 +327,11 @@ def _loads(raw: bytes, exact: bool = False) -> Any:
         )
         if b"\0" in raw:
             what = Message("not JSON (a NUL byte, as in UTF-16 or a binary file)")
+        if constant := _CONSTANT.match(error.doc, error.pos):
+            what = Message(
+                "holds {constant}, which is no value of JSON; write null instead",
+                constant=constant[0],
+            )
         raise JsonError(what, error.lineno) from None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from lmm_tui.data.errors import DataError
 from lmm_tui.data.text.compressed import DamagedStreamError
-from lmm_tui.data.text.containers import CSV, JSON, TABLES, TSV, format_of
+from lmm_tui.data.text.containers import CSV, TABLES, TSV, format_of
 from lmm_tui.data.text.csv_rows import CsvRows
 from lmm_tui.data.text.json_rows import (
     BadLine,
@@ -117,13 +117,13 @@ class RowReader(Generic[T]):
     def _json(self, path: Path, index: int) -> Iterator[T]:
         with opened(path) as file:
             try:
-                if format_of(path) == JSON and starts_object_of_lines(file):
+                if starts_object_of_lines(file):
                     raise DataError(
                         "{path}: is one JSON object over several lines; write an array of rows, or "
                         "a row a line",
                         path=path,
                     )
-                if format_of(path) == JSON and starts_array(file):
+                if starts_array(file):
                     yield from json_array(file, index, self._made, self._skipped, exact=self._exact)
                 else:
                     yield from json_lines(file, index, self._made, self._skipped, exact=self._exact)

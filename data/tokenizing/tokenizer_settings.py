@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmm_tui.data.errors import DataError
 from lmm_tui.guarded_files import PRIVATE, read_bytes, read_text, replace_text
+from lmm_tui.json_text import RepeatedKeyError, parse_json
 
 CONFIG = "tokenizer_config.json"
 
@@ -49,7 +51,7 @@ class TokenizerSettings:
 
     @classmethod
     def read(cls, folder: Path) -> TokenizerSettings:
-        """What there is in a folder; files that are missing or damaged count as empty."""
+        """What there is in a folder; DataError where a file is damaged."""
         config = _json(folder / CONFIG)
         tokens = _json(folder / "special_tokens_map.json") | config
         stops = config.get(_STOP_TOKENS)
@@ -117,10 +119,16 @@ def _stop_ids(folder: Path) -> tuple[int, ...]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_bytes(path))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(read_bytes(path))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return found if isinstance(found, dict) else {}
+    except RepeatedKeyError as error:
+        raise DataError("{path}:{line}: {error}", path=path, line=error.line, error=error) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("{path}: cannot be read ({error})", path=path, error=error) from None
+    if not isinstance(found, dict):
+        raise DataError("{path}: is no table of settings", path=path)
+    return found
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
-from lmm_tui.guarded_files import read_bytes, replace_text
+from lmm_tui.engine.checkpoints.json_table import load_table
+from lmm_tui.guarded_files import kind_of, replace_text
 
 _FILE = "architecture.json"
 
@@ -23,13 +24,10 @@ def write_architecture(run: Path, architecture: Mapping[str, Any] | None) -> Non
 def read_architecture(run: Path) -> dict[str, Any] | None:
     """What `write_architecture` wrote; WeightsError where it cannot be read."""
     file = run / _FILE
-    try:
-        found = json.loads(read_bytes(file, run))
-    except FileNotFoundError:
+    if kind_of(file, run) is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError("{file}: cannot be read ({error})", file=file, error=error) from None
-    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+    found = load_table(file, run)
+    if not isinstance(found.get("model_type"), str):
         raise WeightsError("{file}: is no config.json of transformers", file=file)
     return found
 

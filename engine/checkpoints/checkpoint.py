@@ -20,9 +20,10 @@ from torch import Tensor
 
 from lmm_tui.engine.checkpoints import checkpoint_files as files
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, TRAINING, CheckpointError, Retention
+from lmm_tui.engine.checkpoints.json_table import load_table
 from lmm_tui.engine.model.adapters import Adapter
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name, list_checkpoints
-from lmm_tui.guarded_files import kind_of, make_folder, name_for_library, read_bytes, replace_text
+from lmm_tui.guarded_files import kind_of, make_folder, name_for_library, replace_text
 
 ADAPTER = "adapter"
 
@@ -130,7 +131,7 @@ def read_adapter(path: Path, folder_name: str = ADAPTER) -> Adapter | None:
     if kind_of(folder, path) is None:
         return None
     try:
-        config = json.loads(read_bytes(folder / "adapter_config.json", path))
+        config = load_table(folder / "adapter_config.json", path)
         with name_for_library(folder / "adapter_model.safetensors", path) as name:
             return Adapter(load_file(name), config)
     except Exception as error:

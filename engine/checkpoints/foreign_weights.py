@@ -24,7 +24,10 @@ from torch import Tensor
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.pth_weights import code_in_pickle
+from lmm_tui.engine.library_import import import_quietly
+from lmm_tui.engine.model.architecture import transformers_config
 from lmm_tui.engine.model.hf_model import HfModel
+from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
 
 _TOLERANCE = 1e-3
@@ -49,6 +52,7 @@ class ForeignWeights:
 
 
 _FURTHER_SENSES = ("vision_config", "audio_config")
+_WEIGHT_FILES = ("*.safetensors", "*.bin")
 _TRAINABLE = ("F64", "F32", "F16", "BF16")
 
 _PROBLEMS = {
@@ -67,6 +71,7 @@ def read_foreign(path: Path, config: Mapping[str, Any], gguf: str | None = None)
     origin = path / gguf if gguf else path
     if not gguf:
         _refuse(config, origin)
+        _refuse_more_than_files(config, path)
     hf = _load(path, gguf, origin)
     architecture = _architecture(hf)
     if gguf:
@@ -158,8 +163,33 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
         )
 
 
+def _refuse_more_than_files(config: Mapping[str, Any], path: Path) -> None:
+    """transformers makes weights that no file has, whatever memory that takes."""
+    import_quietly("transformers.modeling_utils")
+    from transformers import AutoModelForCausalLM
+
+    held = sum(file.stat().st_size for kind in _WEIGHT_FILES for file in path.glob(kind))
+    try:
+        with _quiet(), torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(transformers_config(config))
+    except LmmError as error:
+        raise WeightsError("{origin}: {error}", origin=path, error=error) from None
+    except Exception:  # Numbers that contradict each other are told by who loads the model.
+        return
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if held and count > held:  # No type of weights has less than a byte.
+        raise WeightsError(
+            "{path}: config.json describes a model of {count:,} weights, and the files of weights "
+            "hold {held:,} bytes; give the config.json that belongs to them",
+            path=path,
+            count=count,
+            held=held,
+        )
+
+
 def _load(path: Path, gguf: str | None, origin: Path) -> Any:
     """The model; WeightsError where tensors are missing, left over or of another size."""
+    import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForCausalLM
 
     source = {"gguf_file": gguf} if gguf else {}

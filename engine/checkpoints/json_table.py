@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.guarded_files import read_bytes
+from lmm_tui.json_text import RepeatedKeyError, parse_json
 
 
-def load_table(path: Path) -> dict[str, Any]:
-    """The table in `path`; WeightsError where there is none."""
+def load_table(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """The table in `path`, a file below `inside`; WeightsError where there is none."""
     try:
-        found = json.loads(read_bytes(path))
+        found = parse_json(read_bytes(path, inside))
+    except RepeatedKeyError as error:
+        raise WeightsError(
+            "{path}:{line}: {error}", path=path, line=error.line, error=error
+        ) from None
     except (OSError, ValueError) as error:
         raise WeightsError("{path}: cannot be read ({error})", path=path, error=error) from None
     except RecursionError:

@@ -7,7 +7,6 @@ not imported, only its task files are read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ import yaml
 from lmm_tui.engine.evaluation.builtin_tasks import NAMES
 from lmm_tui.engine.evaluation.job import EvaluateError, Job
 from lmm_tui.guarded_files import reading
+from lmm_tui.json_text import RepeatedKeyError, parse_json
 from lmm_tui.message import Message, os_reason
 
 _MMLU = "mmlu"
@@ -199,7 +199,9 @@ def _count_rows(file: Path, columns: dict[str, type]) -> int:
 
 def _problem(line: bytes, columns: dict[str, type]) -> str:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
+    except RepeatedKeyError as error:
+        return str(error)
     except ValueError as error:
         return Message("not JSON ({error})", error=error)
     if not isinstance(row, dict):

@@ -15,6 +15,7 @@ from lmm_tui.engine.checkpoints.placed_model import place
 from lmm_tui.engine.checkpoints.weights import read_weights
 from lmm_tui.engine.device import resolve_device
 from lmm_tui.engine.evaluation.job import Backend, EvaluateError, Job
+from lmm_tui.engine.library_import import import_quietly
 
 
 def open_model(job: Job) -> Any:
@@ -76,6 +77,7 @@ def _open_folder(job: Job) -> Any:
             "RUN FOLDER` makes one",
             folder=folder,
         )
+    import_quietly("lm_eval.models.huggingface")
     from lm_eval.models.huggingface import HFLM
 
     device = str(resolve_device(job.device))

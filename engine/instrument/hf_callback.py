@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.engine.instrument.own_paths import resumed_path, unused_path
 from lmm_tui.engine.instrument.script_run import ScriptRun, SilentRun, lmm_run
+from lmm_tui.engine.library_import import import_quietly
 from lmm_tui.message import Message
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def lmm_callback(path: Path | str, **options: Any) -> TrainerCallback:
     existing run; another `train()` of the same Trainer is a run of its own, `mine-2`. What
     `evaluate()` finds before or after a training belongs to its first or last step.
     """
+    import_quietly("transformers.trainer_callback")
     from transformers import TrainerCallback
 
     given_path = Path(path).absolute()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.sections.lora_config import LoraConfig
+from lmm_tui.engine.library_import import import_quietly
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.primitives import Linear
@@ -43,6 +44,7 @@ class Adapter:
 def add_adapters(model: LanguageModel, config: LoraConfig, seed: int) -> None:
     """Freeze the weights and put an adapter of rank `config.rank` beside each target (arXiv
     2106.09685). ConfigError where a target matches nothing. No global generator is touched."""
+    import_quietly("peft")
     import peft
 
     if isinstance(model, Decoder) and model.shape.tie_embeddings and _LM_HEAD in config.targets:
@@ -145,6 +147,7 @@ def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
 @contextmanager
 def without_adapters(model: LanguageModel) -> Iterator[None]:
     """Disable the adapters in the `with` block."""
+    import_quietly("peft")
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
@@ -171,6 +174,7 @@ def weights_of(model: LanguageModel) -> dict[str, Tensor]:
 
 def adapter_of(model: LanguageModel, config: LoraConfig) -> Adapter:
     """The adapters as peft saves them."""
+    import_quietly("peft")
     import peft
 
     config = fitting_targets(model, config)
@@ -229,6 +233,7 @@ def merged(
 
 
 def _peft_config(config: LoraConfig, model: LanguageModel) -> Any:
+    import_quietly("peft")
     import peft
 
     return peft.LoraConfig(

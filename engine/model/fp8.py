@@ -7,15 +7,14 @@ gradients are others. Validation, samples and exports know nothing of it.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.fp8_conditions import refuse_fp8, refuse_sides
+from lmm_tui.engine.library_import import import_quietly
 from lmm_tui.engine.model.decoder import Decoder
 from lmm_tui.engine.model.language_model import LanguageModel
 from lmm_tui.engine.model.primitives import Linear
@@ -40,11 +39,14 @@ def use_fp8(model: LanguageModel) -> None:
         raise ConfigError("train.fp8: models of transformers train without it; leave it out")
     found = {name: each for name, each in model.model.named_modules() if isinstance(each, Linear)}
     refuse_sides({name: tuple(each.weight.shape) for name, each in found.items()})
-    convert, options = _torchao()
+    import_quietly("torchao.float8")
+    from torchao.float8 import Float8LinearConfig, convert_to_float8_training
+
     for linear in found.values():
         emulated = linear.weight.device.type != "cuda"
         # The number of tokens may be any; products over them are padded.
-        converted = convert(linear, config=options(emulate=emulated, pad_inner_dim=True))
+        options = Float8LinearConfig(emulate=emulated, pad_inner_dim=True)
+        converted = convert_to_float8_training(linear, config=options)
         linear.in_fp8 = converted.forward
 
 
@@ -62,19 +64,6 @@ def _why_not_here(device: torch.device) -> str | None:
     if find_spec("torchao") is None:
         return Message("the package torchao is missing; pip install 'lmm-tui[fp8]'")
     return None
-
-
-def _torchao() -> tuple[Any, Any]:
-    """`convert_to_float8_training` and its configuration; it speaks of kernels for other cards."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from torchao.float8 import Float8LinearConfig, convert_to_float8_training
-    finally:
-        logging.disable(level)
-    return convert_to_float8_training, Float8LinearConfig
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from lmm_tui.engine.library_import import import_quietly
+
 
 def hf_of(config: Any, seed: int | None) -> Any:
     """Of a configuration; weights are drawn with `seed`, without it they are uninitialised."""
+    import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 

@@ -18,6 +18,7 @@ from lmm_tui.data.errors import DataError
 from lmm_tui.data.tokenizing.pattern_check import check_patterns
 from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.data.turns import Conversation, Turn
+from lmm_tui.engine.library_import import import_quietly
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.stages.rewards import BUILTIN, Reward, RewardError, Sample, one_line, short
 from lmm_tui.errors import LmmError
@@ -102,6 +103,8 @@ def _user_function(name: str, place: str, function: str) -> Callable[[Sample], f
 def _reward_model(folder: Path, device: str) -> Callable[[Sample], float]:
     """The one logit of a local sequence classifier, of the prompt and the completion as a chat."""
     import torch
+
+    import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:

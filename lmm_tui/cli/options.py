@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from lmm_tui.engine.run.run_dir import RUNS_DIR
+from lmm_tui.metrics.values import strict
 from lmm_tui.runs.shutdown import GRACE_S
 
 runs_dir_option = click.option(
@@ -40,8 +41,9 @@ json_option = click.option(
 
 
 def echo_json(found: Any) -> None:
-    """Print an answer for programs. All that is no ASCII is escaped: a terminal shows it, too."""
-    click.echo(json.dumps(found, indent=1, allow_nan=False))
+    """Print an answer for programs: numbers that JSON has not as strings, and nothing but ASCII,
+    since a terminal shows it, too."""
+    click.echo(json.dumps(strict(found), indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
+from typing import Protocol, runtime_checkable
 
 from textual import events
 from textual.app import SystemCommand
@@ -29,6 +30,14 @@ def _later(name: str) -> Callable[[], type[Provider]]:
         return made
 
     return load
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A screen that explains a part of it at a time."""
+
+    def explained(self) -> tuple[str, str]:
+        """A title and a text about where the focus is; both empty where nothing is to be said."""
 
 
 class Palette(CommandPalette):
@@ -80,7 +89,8 @@ class HelpfulApp(ColourfulApp):
             if key is not None:
                 await self._press(below, key.action)
 
-        self.push_screen(HelpScreen(*self._places(below)), press)
+        about = below.explained() if isinstance(below, Explaining) else ("", "")
+        self.push_screen(HelpScreen(*self._places(below), about=about), press)
 
     def action_command_palette(self) -> None:
         """With a prompt that says what is in it."""

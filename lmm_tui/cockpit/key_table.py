@@ -117,6 +117,7 @@ mark         space     4   -  mark         Mark this run or group, or unmark it
 mark_all     A         -   *  mark all     Mark all listed runs, or unmark them
 overlay      C         5   *  compare      Overlay the curves of the marked runs
 differences  D         6   *  differences  Compare the marked runs: results, settings, seeds
+curve        I         5   *  curve        Show the curve of this run, or hide it
 filter       /         3   *  filter       Words, or comparisons: lr<1e-3 stage=sft tag=night
 sort         o         7   *  sort         Sort by the next column; a click does so, too
 reverse      O         -   -  reverse      Reverse the order; a second click does so, too
@@ -134,6 +135,7 @@ delete       d delete  14  *  delete       Move the marked runs to .trash; asks 
 [queue]  where: queue  group: Sweeps
 open    enter     2   *  open         Show this run in the dashboard; unfold or fold a sweep
 pause   space     3   *  pause        Pause this sweep, or resume it
+curve   I         4   *  curve        Show the curve of this run, or hide it
 work    W         4   *  start queue  Work on this sweep in the background
 first   U         5   *  run next     Run the trial under the cursor next
 drop    d delete  6   *  drop         Drop this trial, or stop it with a checkpoint
@@ -153,6 +155,7 @@ close     escape D q  1  -  back           Go back to the list of runs
 
 [checkpoints]  where: checkpoints  group: Checkpoints
 pin       P         3  *  pin       Keep this checkpoint permanently, or no longer
+curve     I         6  *  curve     Show the curve of this run, or hide it
 evaluate  v         4  *  evaluate  Evaluate it in the background, or copy the command
 fork      f         5  *  fork      Start a run from it, or copy the command line
 convert   e         6  *  export    Write it as a Hugging Face folder or a MiniMind file

@@ -16,11 +16,11 @@ from lmm_tui.engine.evaluation.job import Score
 from lmm_tui.engine.evaluation.records import Record
 from lmm_tui.engine.evaluation.report import interval_text
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.number_format import number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean, fit, right
 
 QUIET = "$foreground 60%"
-_NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,6 @@ def interval(score: Score, width: int, glyphs: GlyphSet) -> str:
         cells[first], cells[last] = low, high
     cells[cell(score.value)] = dot
     return "".join(cells)
-
-
-def number(value: float | None) -> str:
-    """Three digits, or a dash."""
-    return _NOTHING if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 
 if __name__ == "__main__":

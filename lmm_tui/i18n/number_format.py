@@ -97,11 +97,11 @@ def count(amount: float) -> str:
     return f"{amount:.0f}"
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """`digits` decimals, four significant digits from 100 on, a dash for None."""
+def number(value: float | None) -> str:
+    """Three decimals, four significant digits from 100 on, a dash for None."""
     if value is None:
         return NOTHING
-    return f"{value:.{digits}f}" if abs(value) < 100 else figure(value)
+    return f"{value:.3f}" if abs(value) < 100 else figure(value)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lmm_tui.data.batching.packing import Packed
-from lmm_tui.data.chat.answers import scored, too_long, unwritten
+from lmm_tui.data.chat.answers import scored
+from lmm_tui.data.chat.kept_examples import KeptAnswers
 from lmm_tui.data.chat.spans import ChatTemplate, Rendered
 from lmm_tui.data.chat.template import CHATML, render, render_prompt
 from lmm_tui.data.chat.tokenizer_template import TokenizerTemplate
@@ -194,9 +195,10 @@ def _left_out(item: Item, answers: list[Rendered], kind: str, config: RunConfig)
             room = config.grpo.max_tokens
             return tr("no room for {room} tokens of {seq_len}", room=room, seq_len=seq_len)
     if kind in ("pairs", "labelled"):
-        if too_long(answers, seq_len):
+        kept = KeptAnswers(LearntTokens.of(answers), len(answers), seq_len)
+        if kept.too_long:
             return tr("longer than {seq_len} tokens", seq_len=seq_len)
-        if unwritten(answers):
+        if kept.unwritten:
             return tr("the chat template writes nothing of an answer")
     return ""
 

@@ -190,9 +190,9 @@ def _bar(score: dict[str, Any]) -> str:
             guess = _safe(tr("guessing: {share:.0%}", share=chance))
             place = f"left:{100 * chance:.2f}%"
             made.append(f'<div class="chance" style="{place}" title="{guess}"></div>')
-    said = number(value, 3)
+    said = number(value)
     if interval:
-        said += f" ({number(interval[0], 3)} – {number(interval[1], 3)})"
+        said += f" ({number(interval[0])} – {number(interval[1])})"
     return (
         f'<div class="bar"><span>{_safe(score["label"])} <span class="faint">'
         f'{_safe(score["metric"])}</span></span><div class="track">{"".join(made)}</div>'

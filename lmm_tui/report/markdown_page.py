@@ -51,8 +51,8 @@ def evaluation_section(data: ReportData) -> Iterator[str]:
             run.name,
             score["label"],
             score["metric"],
-            number(score["value"], 3),
-            " – ".join(number(end, 3) for end in score["interval"] or ()),
+            number(score["value"]),
+            " – ".join(number(end) for end in score["interval"] or ()),
         ]
         for run in data.runs
         for score in tables.evaluations(run)

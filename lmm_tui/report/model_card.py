@@ -104,7 +104,7 @@ def _curves(run: ReportedRun) -> ReportTable | None:
             steps = np.array(one["x"], float)
             at = int(np.searchsorted(steps, step, side="right")) - 1
             value = one["mean"][at] if at >= 0 else None
-            cells.append("" if value is None else number(value, 4))
+            cells.append("" if value is None else number(value))
         rows.append(cells)
     return ReportTable([tr("step"), *(tables.title(name) for name in found)], rows, frozenset())
 

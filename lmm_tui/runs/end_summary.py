@@ -39,7 +39,7 @@ def end_summary(run: RunDir) -> str:
 
 def _summary(run: RunSummary, first_loss: float | None, plots: Sequence[Path]) -> str:
     status = run.status
-    losses = f"{number(first_loss, 3)} → {number(status.loss, 3)}"
+    losses = f"{number(first_loss)} → {number(status.loss)}"
     speed = f" ({count(status.tokens_per_s)} {tr('tokens/s')})" if status.tokens_per_s else ""
     name = run_argument(run.path)
     checkpoints = list_checkpoints(RunDir(run.path).checkpoints)

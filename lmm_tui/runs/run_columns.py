@@ -141,7 +141,7 @@ class RunColumns:
         if column in _COUNTS:
             return count(float(value))
         if column in _LOSSES:
-            return number(float(value), 3)
+            return number(float(value))
         changed = self._details.changed(run)
         if column in changed and column not in FACTS:
             return f"{setting_text(changed[column])}→{setting_text(value)}"

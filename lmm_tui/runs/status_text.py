@@ -183,7 +183,7 @@ def runs_table(runs: Sequence[RunSummary], now: float | None = None) -> str:
             run.info.model,
             steps_text(run),
             result_text(run.info, run.status, few=True),
-            number(run.status.val_loss, 3),
+            number(run.status.val_loss),
             count(run.status.tokens_per_s) if run.status.tokens_per_s else NOTHING,
             tr("{time} ago", time=duration(now - run.info.started)),
         )
@@ -254,13 +254,13 @@ def result_text(info: RunInfo, status: RunStatus, *, few: bool = False) -> str:
     `few` is for a narrow column: one number, which comes first, and a loss without perplexity.
     """
     if status.numbers:
-        shown = [(title_of(name), number(it, 3)) for name, it in status.numbers.items()]
+        shown = [(title_of(name), number(it)) for name, it in status.numbers.items()]
         if few:
             title, value = shown[0]
             return f"{value} {title}"
         return tr(", ").join(f"{title} {value}" for title, value in shown)
     if few or status.loss is None:
-        return number(status.loss, 3)
+        return number(status.loss)
     return _with_ppl(status.loss, info.stage)
 
 
@@ -279,7 +279,7 @@ def validation_text(run: RunSummary) -> str:
 def _with_ppl(loss: float, stage: str) -> str:
     """A loss, with its perplexity for the stages whose loss is a negative log-likelihood."""
     if not math.isfinite(loss) or stage not in LIKELIHOOD_STAGES:
-        return number(loss, 3)
+        return number(loss)
     return f"{loss:.3f} (PPL {ppl_text(perplexity(loss))})"
 
 

@@ -88,7 +88,7 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
                 f"{row['number']}",
                 sign + (row["run"] or NOTHING),
                 *(shown(row["point"].get(key)) for key in keys),
-                number(row["value"], 3) if row["value"] is not None else NOTHING,
+                number(row["value"]),
                 tr(row["state"]) + (f" ({_ended(row)})" if _ended(row) else ""),
                 f"{row['step']}/{row['total_steps']}" if row["total_steps"] else NOTHING,
             )
@@ -107,9 +107,9 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
     if seeds["deviation"] is not None:
         text.append(
             tr(
-                "best point with {count} seeds: {mean:.4f} ± {deviation:.4f}",
+                "best point with {count} seeds: {mean} ± {deviation:.3g}",
                 count=seeds["count"],
-                mean=seeds["mean"],
+                mean=number(seeds["mean"]),
                 deviation=seeds["deviation"],
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from lmm_tui.cli.options import echo_json
 from lmm_tui.data.preparation.cache_items import (
     CacheItem,
     beyond,
@@ -102,7 +102,7 @@ def command(
             Message("--older-than, --keep-size and --yes belong to `lmm-tui cache prune`")
         )
     if as_json:
-        click.echo(json.dumps([cache_record(item) for item in items], indent=1))
+        echo_json([cache_record(item) for item in items])
         return
     if items:
         click.echo(cache_table(items))

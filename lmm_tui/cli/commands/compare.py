@@ -95,7 +95,7 @@ def _ranking(compared: Comparison, ranking: Sequence[RankedRuns]) -> str:
             f"{place}",
             *(clean(setting_text(value)) for value in one.settings),
             f"{len(one.names)}",
-            number(one.mean, 4),
+            number(one.mean),
             f"± {one.bar:.3g}" if one.bar is not None else NOTHING,
             clean(listed(one.names)),
         ]

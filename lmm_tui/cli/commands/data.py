@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
+from lmm_tui.cli.options import echo_json
 from lmm_tui.data.report.samples import KINDS_OF_DATA
 from lmm_tui.data.text.source import Source
 from lmm_tui.engine.config.sections.columns_config import ColumnsConfig
@@ -65,7 +65,7 @@ def command(
         if not as_json:
             click.echo(report_text(made) + ("\n" if path != paths[-1] else ""))
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        echo_json([asdict(one) for one in found])
 
 
 def _columns(given: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from lmm_tui import installation
-from lmm_tui.cli.options import json_option, runs_dir_option
+from lmm_tui.cli.options import echo_json, json_option, runs_dir_option
 from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.i18n.language import tr
@@ -80,7 +79,7 @@ def command(
     if as_json:
         rows = [{"ranks": one.ranks, "loss": one.loss, "step": one.step, "run": str(one.run)}
                 for one in found]  # fmt: skip
-        click.echo(json.dumps({"largest": worst, "steps": steps, "runs": rows}))
+        echo_json({"largest": worst, "steps": steps, "runs": rows})
     else:
         heads = {"ranks": tr("ranks"), "loss": tr("loss apart"), "step": tr("at step")}
         click.echo(_ROW.format(**heads, run=tr("run")))

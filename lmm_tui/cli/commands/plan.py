@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 import click
 
 from lmm_tui import installation
+from lmm_tui.cli.options import echo_json
 from lmm_tui.cli.settings import read_changed, read_settings, settings_options
 from lmm_tui.engine.cards import CardModel, find_card
 from lmm_tui.engine.config.config_error import ConfigError
@@ -77,7 +77,7 @@ def command(
     planner = Planner(asked)
     plans = [planner.plan(card) for card in cards]
     if as_json:
-        click.echo(json.dumps({"plans": [plan_record(plan) for plan in plans]}, allow_nan=False))
+        echo_json({"plans": [plan_record(plan) for plan in plans]})
     else:
         click.echo(plan_text(plans))
     return 0

@@ -15,7 +15,6 @@ from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.values import strict
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -46,7 +45,7 @@ def command(run: str, name: str, arguments: tuple[str, ...], as_json: bool, runs
 
     reply = Reader(find_run(run, runs_dir).path).send(name, parse_arguments(arguments))
     if as_json:
-        echo_json(strict(asdict(reply)))
+        echo_json(asdict(reply))
         return 0 if reply.ok else 1
     # The reply to `talk` is text of the model.
     by_model = reply.ok and name == "talk"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.spike_files import list_spikes, read_spike
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.values import strict
 from lmm_tui.terminal.safe_text import clean
 
 
@@ -35,7 +33,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
         return
     spike = read_spike(found.spikes, step)
     if as_json:
-        echo_json(strict(asdict(spike)))
+        echo_json(asdict(spike))
         return
     from rich.console import Console
 
@@ -49,8 +47,7 @@ def command(run: str | None, step: int | None, runs_dir: Path, as_json: bool) ->
 def _list(run: RunDir, as_json: bool) -> None:
     spikes = [read_spike(run.spikes, step) for step in list_spikes(run.spikes)]
     if as_json:
-        records = [{"step": one.step, "rule": one.rule, "what": one.what} for one in spikes]
-        click.echo(json.dumps(records, indent=1))
+        echo_json([{"step": one.step, "rule": one.rule, "what": one.what} for one in spikes])
         return
     if not spikes:
         click.echo(tr("{run}: no spikes yet", run=clean(run.name)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lmm_tui.cli.options import json_option
+from lmm_tui.cli.options import echo_json, json_option
 from lmm_tui.cli.settings import read_settings, settings_options
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -184,7 +183,10 @@ def _steer(
     said += [steering.drop(drop)] if drop is not None else []
     said += [steering.more_seeds(more_seeds)] if more_seeds is not None else []
     record = sweep_record(folder)
-    click.echo(json.dumps(record, indent=1) if as_json else sweep_table(record, plan))
+    if as_json:
+        echo_json(record)
+    else:
+        click.echo(sweep_table(record, plan))
     for text in said:
         click.echo(clean(translate_message(text)), err=True)
     return 0

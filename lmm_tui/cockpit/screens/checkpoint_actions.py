@@ -19,7 +19,7 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
-from lmm_tui.i18n.number_format import size
+from lmm_tui.i18n.number_format import number, size
 from lmm_tui.runs.checkpoint_list import ADAPTER, ListedCheckpoint
 from lmm_tui.runs.run_list import ListedRun
 from lmm_tui.runs.status_text import RunSummary, run_argument
@@ -77,7 +77,7 @@ class CheckpointActions(ListScreen):
         loss = ""
         pinned = tr(" It is pinned.") if one.pinned else ""
         if one.val_loss is not None:
-            loss = tr(", validation loss {loss:.4f}", loss=one.val_loss)
+            loss = tr(", validation loss {loss}", loss=number(one.val_loss))
         if one.borrowed:
             loss += tr(" at step {step:,}", step=one.val_step)
         question = ChoiceDialog(

@@ -21,7 +21,7 @@ from lmm_tui.charts.run_points import PlottedColumn, quarters
 from lmm_tui.charts.scatter import ScatterPlot
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import OVERLAY
-from lmm_tui.cockpit.screens.comparison_tables import ShownTable, tables_of
+from lmm_tui.cockpit.screens.comparison_tables import SETTINGS, ShownTable, tables_of
 from lmm_tui.cockpit.screens.polling_screen import PollingScreen
 from lmm_tui.cockpit.widgets.key_bar import ScreenKeys
 from lmm_tui.cockpit.widgets.page_tabs import PageTabs
@@ -140,7 +140,10 @@ class ComparisonScreen(PollingScreen):
             plotted = self._read.plotted
             shown_columns = [plotted[name] for name in self._read.parallel if name in plotted]
             parallel.show(shown_columns, self._read.quarters)
-        self._show_detail()
+        self.call_after_refresh(self._show_detail)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_detail)
 
     @on(Table.Moved)
     def _show_detail(self) -> None:
@@ -149,8 +152,10 @@ class ComparisonScreen(PollingScreen):
             return
         page = self.pages[self._page]
         if page in self._read.tables:
-            key = self.query_one(Table).cursor
-            text = self._read.tables[page].details.get(key or "", "")
+            table = self.query_one(Table)
+            key = table.cursor or ""
+            repeats = page == SETTINGS and table.shows_whole(key)
+            text = "" if repeats else self._read.tables[page].details.get(key, "")
         else:
             text = tr("green: the best quarter by {metric}, then blue, orange, red",
                       metric=tr(_TITLES.get(self._read.metric, self._read.metric)))  # fmt: skip

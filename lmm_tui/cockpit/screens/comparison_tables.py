@@ -73,13 +73,13 @@ def _ranking(compared: Comparison) -> ShownTable:
             "place": key,
             "runs": listed(one.names[:2]) + (" …" if len(one.names) > 2 else ""),
             "count": f"{len(one.names)}",
-            "mean": (number(one.mean, 4), "bold"),
+            "mean": (number(one.mean), "bold"),
             "bar": f"± {one.bar:.3g}" if one.bar is not None else NOTHING,
             "drawn": (_error_bar(one.mean, one.bar, scale), "$accent"),
         }
         settings = zip(differing, one.settings, strict=True)
         rows.append(TableRow(key, cells | {name: setting_text(value) for name, value in settings}))
-        details[key] = listed(one.names)
+        details[key] = listed(one.names) if len(one.names) > 2 else ""
     columns = (
         TableColumn("place", "#", 3, right=True),
         TableColumn("runs", tr("runs"), _NAME, grows=True),

@@ -6,8 +6,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widgets import Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import Key, help_groups
 from lmm_tui.cockpit.screens.dialogs import pressed
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
@@ -35,6 +38,7 @@ class HelpScreen(ModalScreen[Key | None]):
     Closed by the key that opened it, by escape and by q.
     """
 
+    CSS_PATH = style_sheets.SCREENS
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
         Binding("slash", "find", "search", id="help.find", show=False),
@@ -42,9 +46,11 @@ class HelpScreen(ModalScreen[Key | None]):
     ]
     AUTO_FOCUS = "#keys"
 
-    def __init__(self, *where: str) -> None:
+    def __init__(self, *where: str, about: tuple[str, str] = ("", "")) -> None:
+        """`about` is what the screen below explains at present: a title and a text."""
         super().__init__()
         self._where = where
+        self._about = about
 
     def compose(self) -> ComposeResult:
         groups = sorted(help_groups(), key=lambda group: not self._is_of_here(group[1]))
@@ -54,6 +60,9 @@ class HelpScreen(ModalScreen[Key | None]):
                 tr("/ search · i names for keys.toml · esc close"), "dismiss"
             )
             yield FilterInput(tr("search keys"))
+            title, text = self._about
+            if title:
+                yield Static(Content.assemble((title, "bold"), "\n", text), id="about")
             notes = (
                 (tr("Charts"), tr(CHARTS)),
                 (tr("Mouse"), tr(MOUSE)),

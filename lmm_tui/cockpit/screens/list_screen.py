@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lmm_tui.engine.run.run_records import RunInfo
 
 _TALL, _ROOMY = 20, 36
+"""Lines of a screen from which on there is room for the detail, and for a preview at first."""
 
 
 @dataclass
@@ -53,16 +54,18 @@ class ListScreen(BaseScreen):
     """Subclasses compose a Table and then `super().compose_body()`."""
 
     AUTO_FOCUS = "Table"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall"), (_ROOMY, "-roomy")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall")]
 
     def preview(self) -> tuple[Path, RunInfo, tuple[int, ...]] | None:
-        """The run whose curve is shown on a roomy screen, and steps to mark."""
+        """The run whose curve is shown, and steps to mark."""
         return None
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
         self._plots: dict[str, Plot] = {}
         self._knows_charts = False
+        self._wants_preview: bool | None = None
+        """As a person chose; None is for a screen with room alone."""
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="detail")
@@ -75,12 +78,23 @@ class ListScreen(BaseScreen):
         width = max(self.size.width - 4, 1)
         lines = [line.truncate(width, ellipsis=True) for line in self.detail()]
         self.query_one("#detail", Static).update(Content("\n").join(lines))
-        if self.is_mounted and self.size.height >= _ROOMY:
+        shows = self._shows_preview()
+        self.set_class(shows, "-preview")
+        if self.is_mounted and shows:
             if self._knows_charts:
                 self.call_after_refresh(self._show_preview)
             else:
                 # Half of a cold start, and a list does without: numpy is loaded behind its back.
                 self.in_background("charts", _load_charts)
+
+    def _shows_preview(self) -> bool:
+        has_room = self.size.height >= _ROOMY
+        return has_room if self._wants_preview is None else self._wants_preview
+
+    def action_curve(self) -> None:
+        """Show the curve of the run under the cursor, or hide it."""
+        self._wants_preview = not self._shows_preview()
+        self.show_detail()
 
     def on_charts_loaded(self) -> None:
         self._knows_charts = True

@@ -8,10 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.messages import CommandDone, ConfigureRun, OpenRun
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog
 from lmm_tui.cockpit.screens.live_settings import current_settings
 from lmm_tui.cockpit.screens.run_commands import RunCommands
+from lmm_tui.cockpit.widgets.key_bar import shown_key
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.setting_changes import read_history
@@ -24,12 +26,14 @@ from lmm_tui.runs.next_steps import (
     next_steps,
     saved_steps,
 )
+from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.message import Message
 
+    from lmm_tui.engine.config.run_config import RunConfig
     from lmm_tui.metrics.health.verdict import Verdict
 
 _TUNED_AS = {"pretrain": "sft"}
@@ -156,7 +160,24 @@ class NextActions(RunCommands):
         except LmmError as error:
             self.toast(str(error), mark("fine-tune"), severe=True)
             return
+        if cure is None and start is None:
+            self.toast(self._without_checkpoint(config), mark("fine-tune"))
         self.app.post_message(ConfigureRun(config))
+
+    def _without_checkpoint(self, config: RunConfig) -> str:
+        weights = clean(config.start_from) if config.start_from else tr("random weights")
+        if self.session.view.active:
+            return tr(
+                "No checkpoint yet ({key} saves one): settings of this run, {weights}; "
+                "“start from” lists other weights",
+                key=next(shown_key(key) for key in KEYS if key.id == "run.checkpoint"),
+                weights=weights,
+            )
+        return tr(
+            "This run saved no checkpoint: its settings, {weights}; “start from” lists other "
+            "weights",
+            weights=weights,
+        )
 
 
 def _is_error(verdict: Verdict | None) -> bool:

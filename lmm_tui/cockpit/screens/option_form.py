@@ -6,12 +6,15 @@ A tab is made when it is first opened, so that the form opens at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Static
+from textual.widgets import Static
 
+from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.form_defaults import effective_values
 from lmm_tui.cockpit.screens.form_labels import label_of, unit_of
 from lmm_tui.cockpit.screens.form_tabs import (
@@ -22,6 +25,7 @@ from lmm_tui.cockpit.screens.form_tabs import (
     matters,
     section_of,
 )
+from lmm_tui.cockpit.widgets.form_button import FormButton
 from lmm_tui.cockpit.widgets.option_field import (
     CHANGED_MARK,
     LISTS,
@@ -35,7 +39,12 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.candidates import has_candidates
-from lmm_tui.sweeps.axes import Axis
+from lmm_tui.terminal.safe_text import fit
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
+
+_HELP_KEY = next(key.key_display.split()[-1] for key in KEYS if key.id == "app.help")
 
 
 class OptionForm(Vertical):
@@ -52,8 +61,8 @@ class OptionForm(Vertical):
     def compose(self) -> ComposeResult:
         yield Vertical(*self._fields(self._options_of(ESSENTIALS)), id=_tab_id(0), classes="tab")
         with Horizontal(id="buttons"):
-            yield Button(tr("Start"), id="start", variant="primary", compact=True)
-            yield Button(tr("Cancel"), id="leave", compact=True)
+            yield FormButton(tr("Start"), id="start")
+            yield FormButton(tr("Cancel"), id="leave")
             yield Static(id="promise")
         yield Static(id="explanation")
 
@@ -180,16 +189,27 @@ class OptionForm(Vertical):
 
     # Explanation
 
+    def explained(self) -> tuple[str, str]:
+        """The label of the focused field and its whole help; empty where none is focused."""
+        field = self.focused_field
+        if field is None:
+            return "", ""
+        return field.called, f"{tr(field.option.help)}\n{_small_print(field.option)}"
+
     def explain(self, field: OptionField | None) -> None:
-        """Show the help of an option."""
+        """Show the help of an option, what fits of it."""
         shown = self.query_one("#explanation", Static)
         shown.remove_class("-warning")
         if field is None:
             shown.update("", layout=False)
             return
-        small_print = _small_print(field.option)
+        text, small_print = tr(field.option.help), _small_print(field.option)
+        width = shown.size.width or self.app.size.width
+        if max(cell_len(text), cell_len(small_print)) > width:
+            more = tr("{key} shows all", key=_HELP_KEY)
+            text = f"{fit(text, width - cell_len(more) - 2)}  {more}"
         shown.update(
-            Content.assemble(tr(field.option.help), "\n", (small_print, "$foreground 60%")),
+            Content.assemble(text, "\n", (fit(small_print, width).rstrip(), "$foreground 60%")),
             layout=False,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmm_tui.cockpit.widgets.table import TableColumn, TableRow
 from lmm_tui.i18n.language import listed, mark, tr
-from lmm_tui.i18n.number_format import NOTHING, number
+from lmm_tui.i18n.number_format import number
 
 if TYPE_CHECKING:
     from lmm_tui.sweeps.sweep_plan import SweepPlan
@@ -98,7 +98,7 @@ def head_row(sweep: SweepView, *, folded: bool) -> TableRow:
             "state": sweep.state,
             "point": (sweep.space, "$foreground 70%"),
             "step": f"{sweep.done}/{sweep.planned}",
-            "value": (_value(sweep.value), "bold"),
+            "value": (number(sweep.value), "bold"),
         },
     )
 
@@ -113,7 +113,7 @@ def trial_row(sweep: SweepView, trial: TrialView) -> TableRow:
             "state": (state, _STYLES.get(trial.state, "")),
             "point": trial.point,
             "step": trial.step,
-            "value": (_value(trial.value), "bold $success" if trial.best else ""),
+            "value": (number(trial.value), "bold $success" if trial.best else ""),
         },
     )
 
@@ -155,10 +155,6 @@ def _state(record: Mapping[str, Any], ended: bool, workers: tuple[str, ...]) -> 
         count = len(workers)
         return tr("1 worker") if count == 1 else tr("{count} workers", count=count)
     return tr("no worker")
-
-
-def _value(value: float | None) -> str:
-    return NOTHING if value is None else number(value, 4)
 
 
 if __name__ == "__main__":

@@ -209,7 +209,9 @@ def _legend() -> Content:
     for limit, style in zip(LIMITS, LOSS_STYLES, strict=False):
         parts += [(f"<{limit:g}", style), (" ", "")]
     return Content.assemble(
-        ("nats ", _QUIET), *parts, (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} {HIGH_LOSS_GROUND}")
+        (f"{tr('nats')} ", _QUIET),
+        *parts,
+        (f"≥{HIGH_LOSS:g}", f"{LOSS_STYLES[-1]} {HIGH_LOSS_GROUND}"),
     )
 
 

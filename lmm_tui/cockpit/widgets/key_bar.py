@@ -13,6 +13,11 @@ from lmm_tui.cockpit.keys import KEYS, Key, Where, bar_keys
 from lmm_tui.cockpit.widgets.styled_line import StyledLine
 from lmm_tui.i18n.language import tr
 
+_NEXT_PAGE = "view.next"
+_OF_LIVE_RUNS = tuple(
+    key.id for key in KEYS if key.id.startswith("run.") and key.id != "run.export"
+)
+
 
 class ScreenKeys(StyledLine):
     """The keys of a screen; on a short line those with the highest `bar` rank are left out."""
@@ -30,15 +35,12 @@ class ScreenKeys(StyledLine):
 
     def compose_line(self, width: int) -> Content:
         keys = bar_keys(*self._where)
-        texts = {key.id: self._text(key) for key in keys if self._is_available(key)}
+        texts = {key.id: self._text(key) for key in keys if key.id not in self._without}
         for key in sorted(keys, key=lambda key: key.bar, reverse=True):
             if sum(part.cell_length for part in texts.values()) <= width:
                 break
             texts.pop(key.id, None)
         return Content.assemble(*texts.values())
-
-    def _is_available(self, key: Key) -> bool:
-        return key.id not in self._without
 
     def _text(self, key: Key) -> Content:
         return pressable(key, key.label)
@@ -49,21 +51,15 @@ class KeyBar(ScreenKeys):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__("dashboard", "charts", id=id)
-        self._active = True
+        self._without = frozenset((_NEXT_PAGE,))
         self._paused = False
         self._zoomed = False
-        self._pages = 1
 
     def show(self, *, active: bool, paused: bool, zoomed: bool, pages: int) -> None:
-        state = active, paused, zoomed, pages
-        if state != (self._active, self._paused, self._zoomed, self._pages):
-            self._active, self._paused, self._zoomed, self._pages = state
+        self.leave_out(*(() if active else _OF_LIVE_RUNS), *(() if pages > 1 else (_NEXT_PAGE,)))
+        if (paused, zoomed) != (self._paused, self._zoomed):
+            self._paused, self._zoomed = paused, zoomed
             self.reword()
-
-    def _is_available(self, key: Key) -> bool:
-        if key.id.startswith("run.") and key.id != "run.export":
-            return self._active
-        return key.id != "view.next" or self._pages > 1
 
     def _text(self, key: Key) -> Content:
         if key.id == "run.pause" and self._paused:

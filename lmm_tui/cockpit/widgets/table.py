@@ -206,6 +206,16 @@ class Table(ScrollView, can_focus=True):
             left -= share
         return [(column, sizes[column.id]) for column in kept]
 
+    def shows_whole(self, key: str) -> bool:
+        """Whether no cell of a row is cut or left out."""
+        shown = self.layout_columns(self.size.width)
+        row = next((row for row in self._rows if row.key == key), None)
+        texts = [row.cells.get(column.id, "") for column, _ in shown] if row else []
+        return len(shown) == len(self._columns) and all(
+            cell_len(cell if isinstance(cell, str) else cell[0]) <= width
+            for cell, (_, width) in zip(texts, shown, strict=True)
+        )
+
     def _column_at(self, x: int) -> str | None:
         left = _MARGIN
         for column, width in self.layout_columns(self.size.width):

@@ -128,6 +128,12 @@ def test_the_cache_is_the_users_where_none_is_given(source, tmp_path, monkeypatc
     assert len(entries(tmp_path / "home" / ".cache" / "lmm-tui")) == 1
 
 
+def test_a_test_that_names_no_cache_writes_nothing_to_the_home(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ready(source, None)
+    assert not (tmp_path / "home").exists()
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     lengths=st.lists(st.integers(1, 400), min_size=1, max_size=40),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from lmm_tui.data.chat.answers import too_long, unwritten
 from lmm_tui.data.chat.conversations import read_conversations
 from lmm_tui.data.chat.kept_examples import KeptAnswers, KeptPrompts
 from lmm_tui.data.chat.prompts import read_prompts
@@ -103,9 +102,11 @@ def test_the_pairs_that_are_kept_are_those_that_fit_and_say_something():
     said = [([1] * n, [False] * (n - k) + [True] * k) for n in range(1, 9) for k in (0, 1, n)]
     every = [said[at : at + 2] for at in range(0, len(said), 2)]
     kept = KeptAnswers(LearntTokens.of(said), 2, 5)
-    usable = [pair for pair in every if not too_long(pair, 5) and not unwritten(pair)]
+    fitting = [pair for pair in every if all(len(ids) <= 6 for ids, _ in pair)]
+    usable = [pair for pair in fitting if all(any(learnt) for _, learnt in pair)]
     assert [list(pair) for pair in kept] == usable and kept[-1] == tuple(usable[-1])
-    assert kept.too_long == sum(too_long(pair, 5) for pair in every)
+    assert kept.too_long == len(every) - len(fitting)
+    assert kept.unwritten == len(fitting) - len(usable)
     with pytest.raises(IndexError):
         kept[len(kept)]
 

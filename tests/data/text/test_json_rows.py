@@ -89,6 +89,7 @@ def test_lines_and_array_hold_the_same(rows):
         (b'[{"good": 1},\n {"good": }]', 2, "not JSON"),
         (b'[{"good": 1}', 1, "not JSON"),
         (b'[\n"caf\xe9"]', 2, "not UTF-8 (byte 4 of the line)"),
+        (b'[{"good": 1},\n {"good": -Infinity}]', 2, "holds Infinity, which is no value of JSON"),
     ],
 )
 def test_a_broken_array_says_on_which_line(raw, line, why):
@@ -99,7 +100,16 @@ def test_a_broken_array_says_on_which_line(raw, line, why):
 
 
 @pytest.mark.parametrize(
-    ("raw", "array"), [(b"\xef\xbb\xbf [1]", True), (b'{"a": []}', False), (b"", False)]
+    ("raw", "array"),
+    [
+        (b'\xef\xbb\xbf [{"a": 1}]', True),
+        (b"[\r\n1,\n2]", True),
+        (b"[]", True),
+        (b"[ ", True),
+        (b"[1]", False),
+        (b'{"a": []}', False),
+        (b"", False),
+    ],
 )
 def test_an_array_is_told_from_lines_by_its_start(raw, array):
     assert starts_array(opened(raw)) is array
@@ -109,10 +119,35 @@ def test_json_files_may_be_an_array_or_lines(tmp_path):
     (tmp_path / "a.json").write_text('\ufeff[{"good": 1}, {"good": 2}]', encoding="utf-8")
     (tmp_path / "b.json").write_text('{"good": 3}\n\n{"good": 4}\n', encoding="utf-8")
     (tmp_path / "c.jsonl").write_text('{"good": 5}', encoding="utf-8")
-    (tmp_path / "d.txt").write_text("no", encoding="utf-8")
+    (tmp_path / "d.jsonl").write_text('[{"good": 6},\n{"good": 7}]\n', encoding="utf-8")
+    (tmp_path / "e.txt").write_text("no", encoding="utf-8")
     found = dataset(tmp_path)
-    assert list(found) == list(found) == [1, 2, 3, 4, 5]
-    assert found.skipped.lines == 5
+    assert list(found) == list(found) == [1, 2, 3, 4, 5, 6, 7]
+    assert found.skipped.lines == 7
+
+
+ODD_ROWS = [
+    (b'{"good": 1, "good": 2}', 'the key "good" stands twice'),
+    (b'{"good": [{"n": 1, "\\u006e": 2}]}', 'the key "n" stands twice'),
+    (b'{"good": NaN}', "holds NaN, which is no value of JSON"),
+]
+
+
+@pytest.mark.parametrize(("row", "why"), ODD_ROWS)
+def test_a_row_whose_value_is_in_doubt_is_left_out_and_told(row, why):
+    quoting = b'{"good": "{\\"good\\": 1, \\"good\\" : 2}"}'
+    skipped = Skipped()
+    found = list(json_lines(opened(b"\n".join([quoting, row, quoting])), 0, good, skipped))
+    assert found == [json.loads(quoting)["good"]] * 2
+    assert [bad.line for bad in skipped.first] == [2] and why in skipped.first[0].why
+
+
+@pytest.mark.parametrize(("row", "why"), ODD_ROWS[:2])
+def test_an_element_whose_value_is_in_doubt_is_left_out_and_told(row, why):
+    skipped = Skipped()
+    listed = b'[{"good": ":"},\n' + row + b',\n{"good": 3}]'
+    assert list(json_array(opened(listed), 0, good, skipped)) == [":", 3]
+    assert [bad.line for bad in skipped.first] == [2] and why in skipped.first[0].why
 
 
 @pytest.mark.parametrize(("bad", "refused"), [(1, False), (2, True)])

@@ -1,6 +1,7 @@
 """What is read from a folder or a .pth computes what transformers computes, or is refused."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from lmm_tui.data.tokenizing.tokenizer import Tokenizer
 from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.convert import convert
+from lmm_tui.errors import LmmError
 
 IDS = torch.arange(5, 205).reshape(1, 200)
 YARN = {"factor": 4.0, "original_max_position_embeddings": 128}
@@ -55,6 +58,25 @@ def test_what_our_decoder_has_not_is_computed_as_transformers_does(
 ) -> None:
     change(folder, rope)
     assert (ours(folder) - logits(folder, IDS)).abs().max() < 1e-5
+
+
+def test_a_config_that_promises_more_than_the_files_hold_costs_no_memory(folder: Path) -> None:
+    change(folder, {"use_sliding_window": True, "vocab_size": 4_000_000})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match=r"describes a model of 256,\d+,\d+ weights, and the f"):
+        read_weights(folder)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 4 * 256_000_000 / 1024 / 2  # KiB: half of what the weights would take.
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_key_that_stands_twice_in_a_file_of_settings_is_refused(folder: Path, file: str) -> None:
+    text = (folder / file).read_text().rstrip().removesuffix("}").rstrip()
+    lines = text.count("\n") + 1
+    (folder / file).write_text(text + ',\n"odd": 1,\n"odd": 2}')
+    with pytest.raises(LmmError, match=f'{file}:{lines + 2}: the key "odd" stands tw'):
+        Tokenizer.load(folder)
+        read_weights(folder)
 
 
 def test_quantised_weights_are_refused(folder: Path) -> None:

@@ -19,6 +19,7 @@ from lmm_tui.cockpit.screens import configure, memory_simulation
 from lmm_tui.cockpit.screens.configure import ConfigureScreen
 from lmm_tui.cockpit.screens.form_labels import ROWS
 from lmm_tui.cockpit.screens.form_tabs import FORM, TABS, keys_of, matters
+from lmm_tui.cockpit.screens.help import HelpScreen
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
 from lmm_tui.cockpit.widgets.estimate_panel import EstimatePanel
 from lmm_tui.cockpit.widgets.key_bar import FormKeys
@@ -31,7 +32,7 @@ from lmm_tui.engine.model.foreign_shape import ForeignShape
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
-from lmm_tui.planning import simulated_memory
+from lmm_tui.planning import simulated_memory, step_benchmark
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.simulated_memory import Simulated
 from lmm_tui.planning.step_benchmark import seconds_a_step
@@ -198,7 +199,7 @@ async def test_several_targets_are_marked_in_a_list():
 
 async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
-    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.3)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", lambda config: 0.3)
     monkeypatch.setattr(configure, "TRY_AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
@@ -430,6 +431,18 @@ async def test_the_focused_field_is_explained():
         assert seat.says("whole number from 1 to 65,536 · default 1 · train.grad_accum")
 
 
+async def test_help_that_is_cut_says_where_it_stands_whole():
+    async with seated(size=(80, 24)) as seat:
+        fields = [field for field in seat.screen.query(OptionField) if field.region.height]
+        field = max(fields, key=lambda one: len(one.option.help))
+        last = field.option.key
+        field.editor.focus()
+        await seat.until(lambda: seat.says("f1 shows all"))
+        assert not seat.says(last)
+        seat.pilot.app.push_screen(HelpScreen("configure", about=seat.screen.explained()))
+        await seat.until(lambda: last in screen_text(seat.pilot.app))
+
+
 @pytest.mark.slow
 async def test_devices_are_found_behind_the_person_and_offered(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(configure, "DEVICES_AFTER_S", 0.001)
@@ -563,7 +576,7 @@ async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: P
 async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.5)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", lambda config: 0.5)
     async with seated(size=(200, 50)) as seat:
         assert seat.says("ctrl+t benchmarks")
         await seat.press("ctrl+t")
@@ -586,7 +599,7 @@ async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch)
         run_in_worker(["train", "--stage", "nonsense"])
         return 0.0
 
-    monkeypatch.setattr(configure, "seconds_a_step", refuse)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", refuse)
     async with seated() as seat:
         await seat.press("ctrl+t")
         await seat.until(lambda: seat.says("Benchmark failed:") and seat.says("nonsense"))

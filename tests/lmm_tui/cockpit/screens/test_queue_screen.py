@@ -50,7 +50,7 @@ async def test_the_queue_is_paused_reordered_and_shortened(tmp_path):
         await open_queue(app, pilot)
         await until_read(pilot, "no worker")
         text = screen_text(app)
-        assert all(word in text for word in ("▾ night", "1/3", "2.5000", "lr 0.003", "night-000"))
+        assert all(word in text for word in ("▾ night", "1/3", "2.500", "lr 0.003", "night-000"))
         await pilot.press("space")
         await until(pilot, lambda: place.flagged("paused"))
         await until_read(pilot, "paused")

@@ -12,6 +12,7 @@ from made_runs import INFO, make_run
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.comparison_screen import SCATTER, ComparisonScreen
+from lmm_tui.cockpit.screens.comparison_tables import SETTINGS
 from lmm_tui.cockpit.screens.dashboard import DashboardScreen
 from lmm_tui.cockpit.screens.dialogs import AskDialog, ChoiceDialog
 from lmm_tui.cockpit.screens.runs_screen import RunsScreen
@@ -141,6 +142,8 @@ async def test_d_compares_the_marked_runs(runs):
         assert "x axis" not in screen_text(app)
         await pilot.press("right_square_bracket")
         await until_read(pilot, "mean")
+        app.screen.action_open_page(app.screen.pages.index(SETTINGS) + 1)
+        await until(pilot, lambda: screen_text(app).count("polite") == 1)  # Not below it again.
         app.screen.action_open_page(app.screen.pages.index(SCATTER) + 1)
         await until_read(pilot, "x axis")
         await pilot.press("escape")
@@ -423,3 +426,16 @@ async def test_a_run_that_leads_out_is_a_row_that_says_why_and_is_not_opened(run
         await pilot.press("end", "enter")
         await until(pilot, lambda: "events.jsonl: is a symbolic link" in str(toasts(app)))
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_the_curve_of_the_run_under_the_cursor_is_shown_on_a_small_screen_by_a_key(tmp_path):
+    make_run(tmp_path, "long", rows=60)
+    async with listing(tmp_path, (80, 24)) as (app, pilot):
+        assert "I curve" in screen_text(app)
+        assert not app.screen.query("#preview")
+        await pilot.press("I")
+        await until_read(pilot, "nats")
+        table, curve = app.screen.query_one(Table), app.screen.query_one("#preview")
+        assert table.size.height >= 5 and curve.size.height >= 6
+        await pilot.press("I")
+        await until(pilot, lambda: curve.size.height == 0)
