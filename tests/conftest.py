@@ -3,6 +3,7 @@ examples, and nothing is remembered in the folders of the user."""
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import forked
@@ -14,6 +15,9 @@ from hypothesis import settings
 from lmm_tui import child_process
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
+# Hundreds of child processes would compile our modules anew where the environment forbids bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("any machine", deadline=None, max_examples=25)
 settings.load_profile("any machine")

@@ -23,6 +23,14 @@ from pathlib import Path
 from repository import ROOT
 
 _IMPORTS = ("readied",)
+_LARGE = (
+    "lightning.pytorch",
+    "lm_eval.evaluator",
+    "lmm_tui.engine.evaluation.decoder_lm",
+    "peft",
+    "transformers.trainer",
+)
+"""What programs of the whole suite import, some after the other."""
 _HERE = Path(__file__).parent
 _SERVER = "LMM_TUI_TESTS_FORK_SERVER"
 """Where workers find the server that the session has started."""
@@ -65,6 +73,9 @@ def start_workers_server(arguments: Sequence[str]) -> str:
         streams = (until_this_process_ends, unseen.fileno(), 2)
         Forked(program, Path.cwd(), environment, streams=streams)
     os.close(until_this_process_ends)
+    if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        # While the tests are collected another core has nothing to do.
+        Forked(["-c", ""], Path.cwd(), environment, _LARGE)
     return shlex.join([sys.executable, str(_HERE / "forked_python.py"), socket])
 
 
