@@ -25,8 +25,6 @@ $(STAMP): pyproject.toml constraints.txt requirements.lock build.lock
 run: setup
 	@$(BIN)/lmm-tui launch $(ARGS)
 
-# Hundreds of child processes would compile our modules anew where the environment forbids bytecode.
-test: export PYTHONDONTWRITEBYTECODE :=
 test: check
 	$(BIN)/pytest $(ARGS)
 

@@ -58,8 +58,9 @@ _SETTINGS = {
     "log.tensorboard": "false",
 }
 
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Makes the lives."""
+PROCESSES.set_forkserver_preload(
     [
         "lmm_tui.cli.headless",
         "lmm_tui.engine.training.loop",
@@ -205,7 +206,7 @@ def _start(place: Path, name: str, steps: int, resume: bool = False) -> BaseProc
     settings = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
     settings += ["--steps", str(steps), "--device", "cpu", "--name", name]
     command = ["resume", name] if resume else ["train", *settings]
-    process = _processes.Process(target=_run_command, args=(place, name, command))
+    process = PROCESSES.Process(target=_run_command, args=(place, name, command))
     process.start()
     return process
 

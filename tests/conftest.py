@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from hypothesis import settings
 from lmm_tui import child_process
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share the cores.
+# Hundreds of child processes would compile our modules anew where the environment forbids bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 for speaker in ("torchao", "torch.utils._pytree"):  # At their import, which tests cause, too.
     logging.getLogger(speaker).setLevel(logging.ERROR)

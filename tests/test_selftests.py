@@ -10,18 +10,14 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from forked import Forked
+from forked import Forked, server_with_tests
 from repository import ROOT
 
 PACKAGES = ("lmm_tui", "engine", "metrics", "data")
 PASSED = "=== 自测通过 ==="
 IMPORTED_ONCE = (
-    "torch",
-    "torch._dynamo",
-    "matplotlib.figure",
     "textual.app",
     "textual.widgets",
-    "pydantic",
     "peft",
     "lightning.pytorch",
 )
@@ -43,7 +39,8 @@ def last_line(output: str) -> str:
 def test_every_module_file_passes_its_self_test() -> None:
     files = module_files()
     program = [ROOT / "tests/support/run_alone.py", *files]
-    output, errors = Forked(program, ROOT, ENVIRONMENT, IMPORTED_ONCE).communicate(None)
+    forked = Forked(program, ROOT, ENVIRONMENT, IMPORTED_ONCE, server=server_with_tests())
+    output, errors = forked.communicate(None)
     reports = [json.loads(line) for line in output.splitlines()]
     assert [report["file"] for report in reports] == files, errors
     for report in sorted(reports, key=lambda report: -report["seconds"])[:5]:

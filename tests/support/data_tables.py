@@ -83,8 +83,8 @@ class Trial:
         config = resolve(assignments={
             **SMALLEST, "stage": stage, "device": "cpu", "train.batch_size": 2,
             "data.tokenizer": str(self.folder / "tokenizer"), "data.val_fraction": 0.1,
-            "data.cache_dir": str(self.folder / "cache"), "grpo.group": 2, "grpo.max_tokens": 4,
-            **settings,
+            "data.cache_dir": str(self.folder / f"cache-{stage}"),
+            "grpo.group": 2, "grpo.max_tokens": 4, **settings,
         })  # fmt: skip
         loaded = load_stage(config, torch.device("cpu"), silent)
         if stage == "pretrain":  # Its fingerprint is of the files.

@@ -22,8 +22,15 @@ from pathlib import Path
 
 from repository import ROOT
 
-_IMPORTS = ("torch._dynamo", "torch.distributed", "lmm_tui.engine.instrument.script_run")
-"""Of torch also what every optimiser and every process group imports."""
+_IMPORTS = ("readied",)
+_LARGE = (
+    "lightning.pytorch",
+    "lm_eval.evaluator",
+    "lmm_tui.engine.evaluation.decoder_lm",
+    "peft",
+    "transformers.trainer",
+)
+"""What programs of the whole suite import, some after the other."""
 _HERE = Path(__file__).parent
 _SERVER = "LMM_TUI_TESTS_FORK_SERVER"
 """Where workers find the server that the session has started."""
@@ -58,7 +65,7 @@ def start_server() -> None:
 def start_workers_server(arguments: Sequence[str]) -> str:
     """A `python` for xdist, whose processes begin with the tests of `arguments` imported."""
     start_server()
-    socket = f"{os.environ[_SERVER]}-workers"
+    socket = _workers_server()
     until_this_process_ends, _ends = os.pipe()
     program = [_HERE / "fork_workers.py", socket, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -66,7 +73,19 @@ def start_workers_server(arguments: Sequence[str]) -> str:
         streams = (until_this_process_ends, unseen.fileno(), 2)
         Forked(program, Path.cwd(), environment, streams=streams)
     os.close(until_this_process_ends)
+    if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        # While the tests are collected another core has nothing to do.
+        Forked(["-c", ""], Path.cwd(), environment, _LARGE)
     return shlex.join([sys.executable, str(_HERE / "forked_python.py"), socket])
+
+
+def _workers_server() -> str:
+    return f"{started_server()}-workers"
+
+
+def server_with_tests() -> str | None:
+    """Where processes are forked from one that has imported all tests, if the session has one."""
+    return _workers_server() if Path(_workers_server()).exists() else None
 
 
 def started_server() -> str:
@@ -109,7 +128,8 @@ class Forked:
         arguments. With `session` it leads one of its own, as a child that the product starts; what
         it starts itself is forked, too.
 
-        `imports` are made before it begins, by the process that it is forked from, as torch is.
+        `imports` are made before it begins, by the process that it is forked from, as those of
+        `readied.py` are.
         Without `streams` (input, output, errors) it reads nothing, and what it says is kept.
         """
         self._said = [] if streams else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115

@@ -19,16 +19,10 @@ from lmm_tui.engine.parallel.beats import SUPERVISED_BY
 
 _HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 """Where torchelastic starts the ranks."""
-_ALL = ("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg", _HANDLER)
 _LARGE = {
     "lmm_tui.engine.evaluation.worker": [
         "lm_eval.evaluator",
         "lmm_tui.engine.evaluation.decoder_lm",
-    ],
-    "lmm_tui.runs.ranks.rank_process": [
-        "lmm_tui.engine.training.rank_main",
-        "lmm_tui.engine.parallel.sharding",
-        "lmm_tui.engine.stages.pretrain",
     ],
 }
 """What a program imports once it has begun, which takes seconds."""
@@ -45,7 +39,7 @@ class ForkedPopen(subprocess.Popen[Any]):
         assert safe_path == "-P"
         given = [p2cread, c2pwrite, errwrite]
         streams = [own if own >= 0 else number for number, own in enumerate(given)]
-        imports = [*_ALL, *_LARGE.get(program[1], [])]
+        imports = [_HANDLER, *_LARGE.get(program[1], [])]
         self._forked = Forked(program, Path.cwd(), env, imports, streams, session=True)
         self.pid = self._forked.pid
         self._child_created = True

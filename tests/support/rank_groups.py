@@ -12,14 +12,10 @@ from forked import Forked
 from repository import ROOT
 
 _IMPORTS = (
-    "lmm_tui.engine.training.rank_main",
-    "lmm_tui.engine.parallel.sharding",
-    "lmm_tui.engine.stages.pretrain",
     "lmm_tui.engine.stages.sft",
     "lmm_tui.engine.stages.dpo",
     "lmm_tui.engine.stages.grpo",
     "lmm_tui.engine.stages.distill",
-    "torch._dynamo",
     "peft",
 )
 

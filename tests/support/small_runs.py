@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.run_dir import RunDir
@@ -39,7 +40,7 @@ def write_chats(folder: Path) -> str:
         },
         "prompts": lambda a, b: {"prompt": f"{a} + {b}?", "answer": a + b},
     }.items():
-        rows = (json.dumps(row(a, b)) for a in range(12) for b in range(12))
+        rows = (json.dumps(row(a, b)) for a in range(8) for b in range(8))
         (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
     return str(folder)
 
@@ -55,7 +56,8 @@ SOURCES = {
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8") as file:  # `splitlines` ends one at a U+2028 of a text, too.
+        return [json.loads(line) for line in file]
 
 
 def curve(run_dir: RunDir, name: str = "train/loss") -> dict[int, float]:
@@ -75,6 +77,19 @@ def train(config: RunConfig, resume: RunDir | None = None) -> EngineHost:
     host = run(config, resume)
     assert host.error == "", host.error
     return host
+
+
+def stop_after(host: EngineHost, step: int) -> None:
+    """Train until a step is reported, and no further; without a last checkpoint."""
+    tell = host.status.update
+
+    def update(**changes: Any) -> None:
+        tell(**changes)
+        if changes.get("step") == step:
+            host.mailbox.send("stop", {"checkpoint": False})
+
+    with patch.object(host.status, "update", update):
+        assert host.run() == "stopped", host.error
 
 
 def of_stage(small: MakeConfig, chats: str, stage: str, **changes: object) -> RunConfig:

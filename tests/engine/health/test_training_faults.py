@@ -157,7 +157,7 @@ def bf16_weights() -> Iterator[Settings]:
 
 
 FAULTS: list[tuple[Callable[[], Any], int, tuple[str, ...], str]] = [
-    (high_lr, 300, ("layer_loud", "loss_risen", "grad_spike"), "LR"),
+    (high_lr, 150, ("layer_loud", "loss_risen", "grad_spike"), "LR"),
     (frozen_layer, 8, ("layer_zero",), "detached"),
     (causal_leak, 200, ("too_good",), "causal leak"),
     (unshifted_labels, 60, ("too_good",), "unshifted labels"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from small_runs import MakeConfig, curve, lines, train
+from small_runs import MakeConfig, curve, lines, stop_after, train
 
 from lmm_tui.engine.config.run_settings import settings_of
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
@@ -32,21 +32,19 @@ def run_until(host: EngineHost, step: int) -> None:
 COMPARED = ("train/loss", "train/grad_norm", "train/loss_ema", "train/clip_rate", "val/loss")
 
 
-def test_sixty_steps_equal_thirty_and_a_resume_to_the_last_bit(small: MakeConfig) -> None:
-    changes = {"log__probe_every": 7, "train__steps": 60}
+def test_a_run_that_was_stopped_equals_a_whole_one_to_the_last_bit(small: MakeConfig) -> None:
+    changes = {"log__probe_every": 7, "train__steps": 20}
     whole = train(small(name="whole", **changes))
-    halves = EngineHost(small(name="halves", log__checkpoint_every=30, **changes))
-    run_until(halves, 31)
-    halves.mailbox.send("stop", {"checkpoint": False})
-    assert halves.join(60)
+    halves = EngineHost(small(name="halves", log__checkpoint_every=10, **changes))
+    stop_after(halves, 11)
     assert [path.name for path in list_checkpoints(halves.run_dir.checkpoints)] == [
-        "step-000000030"
+        "step-000000010"
     ]
     train(small(name="halves", **changes), resume=halves.run_dir)
     for name in COMPARED:
         assert curve(whole.run_dir, name) == curve(halves.run_dir, name)
-    assert len(curve(whole.run_dir)) == 60
-    assert halves.run_dir.read_info().resumed_steps == [30]
+    assert len(curve(whole.run_dir)) == 20
+    assert halves.run_dir.read_info().resumed_steps == [10]
 
 
 @pytest.mark.parametrize(
@@ -54,18 +52,18 @@ def test_sixty_steps_equal_thirty_and_a_resume_to_the_last_bit(small: MakeConfig
     [{"train__grad_accum": 2}, {"optim__name": "muon"}, {"train__precision": "bf16"}],
     ids=str,
 )
-def test_ten_steps_and_ten_more_equal_twenty_to_the_last_bit(
+def test_five_steps_and_five_more_equal_ten_to_the_last_bit(
     small: MakeConfig, changes: dict[str, object]
 ) -> None:
     """Where the learning rate of a step does not depend on how many there are."""
     changes |= {"optim__schedule": "constant", "log__probe_every": 7}
-    whole = train(small(name="whole", train__steps=20, **changes))
-    first = train(small(name="parts", train__steps=10, **changes))
-    train(small(name="parts", train__steps=20, **changes), resume=first.run_dir)
+    whole = train(small(name="whole", train__steps=10, **changes))
+    first = train(small(name="parts", train__steps=5, **changes))
+    train(small(name="parts", train__steps=10, **changes), resume=first.run_dir)
     for name in COMPARED:
         assert curve(whole.run_dir, name) == curve(first.run_dir, name)
-    assert len(curve(whole.run_dir)) == 20
-    assert first.run_dir.read_info().resumed_steps == [10]
+    assert len(curve(whole.run_dir)) == 10
+    assert first.run_dir.read_info().resumed_steps == [5]
 
 
 def test_observation_does_not_change_training_by_a_bit(small: MakeConfig) -> None:

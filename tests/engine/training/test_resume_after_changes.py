@@ -49,7 +49,6 @@ class KilledRun:
             [self._script, self.run.path, self._config, json.dumps(asked)],
             self._script.parent,
             os.environ,
-            ["torch._dynamo", "lmm_tui.engine.training.run_host"],
         )
         pid = self._process.pid
         self.until(lambda: self.run.exists() and self.run.read_info().pid == pid)

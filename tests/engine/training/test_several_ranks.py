@@ -34,8 +34,11 @@ STAGES: dict[str, dict[str, Any]] = {
     "pretrain": {"log.val_every": 3, "log.probe_every": 2},
     "muon": {"optim.name": "muon", "optim.muon_precision": "fp32"},
     "lora": {"lora.rank": 2, "lora.dropout": 0.0},
-    "freeze": {"train.freeze": ["*embed*"]},
-    "experts": {"model.num_experts": 4, "model.experts_per_token": 2},
+    "experts": {
+        "model.num_experts": 4,
+        "model.experts_per_token": 2,
+        "train.freeze": ["*embed*"],
+    },
     "sft": CHAT | {"stage": "sft"},
     "dpo": CHAT | {"stage": "dpo"},
     "kto": CHAT | {"stage": "kto"},

@@ -84,7 +84,7 @@ def test_sigterm_ends_in_time_even_if_a_step_does_not(small: list[str]) -> None:
 def test_a_run_that_is_suspended_waits_and_goes_on_without_a_gap(small: list[str]) -> None:
     # In a group of its own but in our session: to a session's leader ctrl+z means nothing.
     program = ["-c", f"import os; os.setpgid(0, 0); {PROGRAM[-1]}", "train", *small]
-    training = Forked([*program, "--steps", "100000"], Path.cwd(), os.environ, ["torch._dynamo"])
+    training = Forked([*program, "--steps", "100000"], Path.cwd(), os.environ)
     run = RunDir("runs/small")
     until(lambda: run.exists() and run.read_status().step > 5)
     process = psutil.Process(training.pid)

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_run import FakeRun
+from fork_server import EMPTY_PAGES
 from forked import started_server
 from processes import PROGRAM, fake_ssh
 from repository import ROOT
@@ -119,7 +120,8 @@ class Attempt:
         self._start_s = START[kill.command] * monitor_s
         self._run = RunDir(folder / "runs" / "demo")
         self._mark = f"LMM_TEST_MARK={folder}".encode()
-        env = os.environ | fake_ssh(folder) | {"LMM_TEST_MARK": str(folder)}
+        own = {"LMM_TEST_MARK": str(folder), EMPTY_PAGES: "yes"}
+        env = os.environ | fake_ssh(folder) | own
         words = [*self._program(), *self._words(watched)]
         self._terminal = (
             Tmux(words, folder, env)

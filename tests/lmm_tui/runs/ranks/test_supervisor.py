@@ -47,7 +47,7 @@ class Supervised:
         self.process = Forked(program, folder, env, IMPORTS)
 
     def wait(self) -> tuple[int, SupervisorRecord]:
-        out, err = self.process.communicate(60)
+        out, err = self.process.communicate()
         record = read_supervisor(self.run.supervisor_file)
         assert record is not None, out + err
         assert self.process.returncode is not None
