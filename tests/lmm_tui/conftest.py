@@ -2,8 +2,8 @@
 
 from itertools import count
 
+import idle_app
 import pytest
-import textual._wait
 from fake_run import FakeRun
 from textual.css.stylesheet import Stylesheet
 
@@ -11,11 +11,7 @@ from lmm_tui.i18n import language
 from lmm_tui.textual_patches.install import install
 
 install()
-
-# After each key a pilot waits until the process has been idle for a fiftieth of a second; a few
-# thousand keys are pressed here. What takes longer than a key is waited for by its outcome.
-textual._wait.SLEEP_GRANULARITY = 1 / 200
-textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
+idle_app.install()
 
 # A fifth of the time to open an app goes into its style sheets, which are those of the last one.
 _parse, _parsed = Stylesheet._parse_rules, {}
