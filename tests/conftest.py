@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import forked
 import pytest
-from fork_server import EMPTY_PAGES
+from fork_server import EMPTY_PAGES, SLOW_STEPS
 from forked_children import ForkedPopen, fork_children
 from hypothesis import settings
 
@@ -64,3 +64,9 @@ def empty_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(page_layout, "draw", empty_page)
     monkeypatch.setenv(EMPTY_PAGES, "yes")
+
+
+@pytest.fixture
+def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked children that train do so slowly."""
+    monkeypatch.setenv(SLOW_STEPS, "yes")

@@ -5,8 +5,10 @@ from itertools import count
 import idle_app
 import pytest
 from fake_run import FakeRun
+from textual.app import App
 from textual.css.stylesheet import Stylesheet
 
+from lmm_tui.engine.run import run_dir
 from lmm_tui.i18n import language
 from lmm_tui.textual_patches.install import install
 
@@ -38,6 +40,9 @@ def _settings_of_nobody(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    # A run that nobody keeps alive, and what is told of one, last for any test.
+    monkeypatch.setattr(run_dir, "_STALE_AFTER_S", 60.0)
+    monkeypatch.setattr(App, "NOTIFICATION_TIMEOUT", 600.0)
 
 
 @pytest.fixture
