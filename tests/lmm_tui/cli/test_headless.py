@@ -197,6 +197,7 @@ def status(name: str = "small") -> RunStatus:
     return find_run(name, "runs").read_status()
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_train_goes_from_flags_to_pictures_and_can_go_on(small: list[str], capsys: Capture) -> None:
     assert main.run(["train", *small, "--steps", "12"]) == 0
     shown = capsys.readouterr().out
