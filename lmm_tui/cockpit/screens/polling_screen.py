@@ -106,7 +106,7 @@ class PollingScreen(Screen[None]):
             try:
                 return work()
             finally:  # Right before the message: who sees that it has ended sees what came of it.
-                self.call_later(self._busy.discard, name)
+                self.call_later(lambda: self._busy.discard(name))
 
         run_in_background(self, name, finish, refused)
         return True

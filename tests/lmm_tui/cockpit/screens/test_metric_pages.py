@@ -213,4 +213,4 @@ async def test_the_health_panel_says_what_is_wrong_and_what_to_do(run):
         run.metrics.write({"step": 202, "train/loss": 2.0})
         app.screen.look()
         await until(pilot, lambda: panel.border_title.startswith("health · 1 active"))
-        assert "roll back to the last checkpoint" in screen_text(app)
+        await until_read(pilot, "roll back to the last checkpoint")
