@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lmm_tui.metrics.metric_name import MetricName
 from lmm_tui.metrics.stages.built_in import STAGED
@@ -112,6 +113,8 @@ KNOWN: dict[str, MetricName] = {
     PROBE + "participation_ratio": MetricName(
         "effective rank (participation ratio)", better="higher"
     ),
+    PROBE + "n_tokens": MetricName("probed tokens"),
+    PROBE + "nonfinite_logits": MetricName("tokens with non-finite logits", better="lower"),
 }
 
 
@@ -125,10 +128,22 @@ def learn(metrics: Mapping[str, MetricName]) -> None:
 
 def describe(name: str) -> MetricName:
     """How to show a series; the title of an unknown name is the name."""
-    family, _, layer = name.removeprefix(DEEP).partition("/")
-    if layer and name.startswith(DEEP) and family in DEEP_LAYERS:
-        return MetricName(f"{DEEP_LAYERS[family]} {layer}")
-    return KNOWN.get(name) or STAGED.get(name) or _LEARNT.get(name) or MetricName(name)
+    known = KNOWN.get(name) or STAGED.get(name) or _LEARNT.get(name)
+    return known or _of_a_layer(name) or MetricName(name)
+
+
+def _of_a_layer(name: str) -> MetricName | None:
+    """A number that each layer has: `grad/embed`, `probe/layers.3/entropy`, `deep/act_rms/norm`."""
+    if layer := name.removeprefix(GRAD_LAYER) if name.startswith(GRAD_LAYER) else "":
+        return replace(KNOWN[GRAD_NORM], layer=layer)
+    if name.startswith(PROBE):
+        layer, _, probe = name.removeprefix(PROBE).rpartition("/")
+        known = KNOWN.get(PROBE + probe)
+        return replace(known, layer=layer) if layer and known else None
+    if name.startswith(DEEP):
+        family, _, layer = name.removeprefix(DEEP).partition("/")
+        return MetricName(DEEP_LAYERS[family], layer=layer) if family in DEEP_LAYERS else None
+    return None
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import numpy as np
 
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n.language import tr
-from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS, describe
+from lmm_tui.i18n.metric_titles import title_of
+from lmm_tui.metrics.names import TRAIN_LOSS, VAL_LOSS
 from lmm_tui.metrics.plots.comparison_page import PlottedCurves
 from lmm_tui.metrics.series.row_index import Axis
 from lmm_tui.metrics.series.run_overlay import Overlay
@@ -33,7 +34,7 @@ def overlaid_curves(runs: Mapping[str, Path]) -> list[PlottedCurves]:
     alike = not counted or max(tokens.values()) < _ALIKE * min(tokens.values())
     axis: Axis = "step" if alike else "tokens"
     return [
-        PlottedCurves(tr(describe(metric).title), tr(axis), found)
+        PlottedCurves(title_of(metric), tr(axis), found)
         for metric in (TRAIN_LOSS, VAL_LOSS)
         if (found := _curves(overlay, runs, metric, axis))
     ]

@@ -8,9 +8,10 @@ from typing import Any
 
 from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics.names import VAL_LOSS, describe
+from lmm_tui.metrics.names import VAL_LOSS
 from lmm_tui.report.report_data import ReportData, ReportedRun
 from lmm_tui.runs.compared_settings import setting_text
 from lmm_tui.runs.status_text import VERDICT_SIGNS, lineage, verdict_text
@@ -111,7 +112,7 @@ def environment(data: ReportData) -> ReportTable:
 
 def title(metric: str) -> str:
     """A metric's title, with its name where that says more."""
-    shown = tr(describe(metric).title)
+    shown = title_of(metric)
     return shown if shown == metric else f"{shown} ({metric})"
 
 

@@ -6,7 +6,8 @@ A run's config.toml has what it began with; changes made since are in its events
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from lmm_tui.engine.run.run_dir import RunDir
@@ -43,13 +44,35 @@ def settings_of(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     return began, began | read_history(run.events).at() if began else began
 
 
-def differing(settings: Sequence[Settings]) -> list[str]:
+def differing(
+    settings: Sequence[Settings], absent: Callable[[str], Any] | None = None
+) -> list[str]:
     """The keys whose values are not the same everywhere, in the order of the first that has them.
 
-    Of one run alone none differ.
+    A run of an older version, whose file lacks a key, has its default, or what `absent` says. Of
+    one run alone none differ.
     """
     keys = dict.fromkeys(key for one in settings for key in one if key not in _OWN)
-    return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+    first, absent = (settings[0] if settings else {}), absent or default_of
+    found = [key for key in keys if any(one.get(key) != first.get(key) for one in settings)]
+    return [
+        key
+        for key in found
+        if all(key in one for one in settings)
+        or any(one[key] != absent(key) for one in settings if key in one)
+    ]
+
+
+def default_of(key: str) -> Any:
+    """What a setting is where nobody sets it; None of what is no setting."""
+    return _defaults().get(key)
+
+
+@cache
+def _defaults() -> Settings:
+    from lmm_tui.engine.config.run_config import RunConfig  # Only runs of two versions need it.
+
+    return dict(flat(RunConfig.defaults().model_dump(mode="json")))
 
 
 def told_settings(run: RunDir) -> dict[str, str]:
@@ -78,7 +101,11 @@ def _environment(run: RunDir) -> dict[str, str]:
 
 def setting_text(value: object) -> str:
     """A value of a setting as it is shown: 0.0003 rather than 0.00030000000000000003."""
-    return NOTHING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None or value == []:
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()  # As it is written in config.toml.
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.runs.compared_settings import differing, told_settings
+from lmm_tui.runs.compared_settings import default_of, differing, setting_text, told_settings
 from lmm_tui.runs.run_columns import RunColumns
 from lmm_tui.runs.run_details import RunDetails
 from lmm_tui.runs.run_list import ListedRun
@@ -71,7 +71,9 @@ class Comparison:
     def settings(self) -> dict[str, dict[str, str]]:
         """What differs in settings, code and packages: by key, the text of each run."""
         told = {run.name: told_settings(RunDir(run.summary.path)) for run in self._own()}
-        keys = differing([*told.values()]) if told else []
+        keys = (
+            differing([*told.values()], lambda key: setting_text(default_of(key))) if told else []
+        )
         return {key: {name: one.get(key, "") for name, one in told.items()} for key in keys}
 
     def metric(self) -> str:

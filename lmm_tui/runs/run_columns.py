@@ -17,7 +17,7 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.metrics.health.verdict import LEVELS
-from lmm_tui.runs.compared_settings import differing, setting_text
+from lmm_tui.runs.compared_settings import default_of, differing, setting_text
 from lmm_tui.runs.run_details import RunDetails, RunDigest
 from lmm_tui.runs.run_list import BROKEN, ListedRun
 from lmm_tui.runs.status_text import steps_text, verdict_text
@@ -125,8 +125,11 @@ class RunColumns:
             return fact(run)
         if digested := DIGESTED.get(column):
             return digested(self._details.digest(run))
-        found = self._settings(run).get(column)
-        return found if isinstance(found, str | int | float | bool | None) else str(found)
+        settings = self._settings(run)
+        found = settings[column] if column in settings else default_of(column) if settings else None
+        if isinstance(found, str | int | float | bool | None):
+            return found
+        return str(found) if found else None
 
     def text(self, run: ListedRun, column: str) -> str:
         """The value as it is shown."""

@@ -19,10 +19,10 @@ from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.engine.run.run_records import LIKELIHOOD_STAGES, RunInfo, RunStatus
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.i18n.number_format import NOTHING, count, duration, number
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.health.verdict import Level, Verdict
-from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.values import MAX_PPL, is_cut_off, perplexity, strict
 from lmm_tui.runs.run_verdict import NOT_JUDGED, verdict_on
 from lmm_tui.terminal.safe_text import clean, fit
@@ -254,7 +254,7 @@ def result_text(info: RunInfo, status: RunStatus, *, few: bool = False) -> str:
     `few` is for a narrow column: one number, which comes first, and a loss without perplexity.
     """
     if status.numbers:
-        shown = [(tr(describe(name).title), number(it, 3)) for name, it in status.numbers.items()]
+        shown = [(title_of(name), number(it, 3)) for name, it in status.numbers.items()]
         if few:
             title, value = shown[0]
             return f"{value} {title}"

@@ -6,20 +6,23 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from lmm_tui.engine.run.reader import Reader
-from lmm_tui.engine.run.run_records import RunStatus
+from lmm_tui.engine.run.reader import Reader, RunView
+from lmm_tui.engine.run.run_records import ACTIVE_STATES
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.i18n.number_format import NOTHING, number
-from lmm_tui.metrics.names import describe
 from lmm_tui.metrics.values import strict
 from lmm_tui.runs.status_text import table_text
 from lmm_tui.sweeps.axes import shown
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan
 from lmm_tui.sweeps.trial_store import StoredTrial, TrialStore
+from lmm_tui.sweeps.workers import live_workers
 
 HEAD = (mark("TRIAL"), mark("RUN"), mark("ENDED"), mark("STEP"))
 WORDS = (mark("cancelled"), mark("diverged"), mark("crashed"), mark("silent"))
+NOT_COUNTED = mark("not counted")
+"""A trial whose run has ended while no worker was there to see it; the next one counts it."""
 STATES = (mark("waiting"), mark("running"), mark("complete"), mark("pruned"), mark("failed"))
 
 
@@ -36,7 +39,8 @@ def sweep_record(folder: SweepFolder) -> dict[str, Any]:
     plan = folder.read()
     trials = TrialStore(folder, plan).trials()
     best = best_trial(trials, higher=plan.higher)
-    rows = [_row(folder, trial) for trial in trials]
+    attended = bool(live_workers(folder))
+    rows = [_row(folder, trial, attended) for trial in trials]
     ended = [row for row in rows if row["state"] in ("complete", "pruned")]
     seeds = [
         one.value for one in trials if best and one.point == best.point and one.value is not None
@@ -73,7 +77,7 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
     head = (
         *map(tr, HEAD[:2]),
         *(key.rpartition(".")[2] for key in keys),
-        tr(describe(plan.metric).title),
+        title_of(plan.metric),
         *map(tr, HEAD[2:]),
     )
     lines = [head]
@@ -112,14 +116,16 @@ def sweep_table(record: dict[str, Any], plan: SweepPlan) -> str:
     return "\n".join(text)
 
 
-def _row(folder: SweepFolder, trial: StoredTrial) -> dict[str, Any]:
-    status = _status(folder.runs_dir / trial.run) if trial.run else None
+def _row(folder: SweepFolder, trial: StoredTrial, attended: bool) -> dict[str, Any]:
+    view = _view(folder.runs_dir / trial.run) if trial.run else None
+    status = view.status if view else None
+    left = trial.state == "running" and view is not None and view.state not in ACTIVE_STATES
     return {
         "number": trial.number,
         "run": trial.run if status else "",
         "point": trial.point,
         "seed": trial.seed,
-        "state": trial.state,
+        "state": NOT_COUNTED if left and not attended else trial.state,
         "ended": trial.attributes.get("ended", ""),
         "value": trial.value,
         "step": status.step if status else 0,
@@ -127,10 +133,10 @@ def _row(folder: SweepFolder, trial: StoredTrial) -> dict[str, Any]:
     }
 
 
-def _status(path: Path) -> RunStatus | None:
+def _view(path: Path) -> RunView | None:
     """None where the trial was stopped before its run began, or that was deleted."""
     try:
-        return Reader(path).view.status
+        return Reader(path).view
     except LmmError:
         return None
 

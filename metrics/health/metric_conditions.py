@@ -64,7 +64,7 @@ class StuckAt(Condition):
             "{metric} is still {mean:.3g} at step {step}, at {level:.3g} ({name})"
             if isinstance(self.level, str)
             else "{metric} is still {mean:.3g} at step {step}, at {level:.3g}",
-            metric=describe(self.metric).title,
+            metric=describe(self.metric).whole,
             mean=mean,
             step=step,
             level=level,
@@ -144,7 +144,7 @@ class SpikeCondition(Condition):
     def _tell(self, step: int, value: float, mean: float, deviation: float) -> HealthFinding:
         what = Message(
             "{metric} is {value:.3g} at step {step}, its mean was {mean:.3g}",
-            metric=describe(self.metric).title,
+            metric=describe(self.metric).whole,
             value=value,
             step=step,
             mean=mean,
@@ -188,7 +188,7 @@ class Risen(Condition):
     def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
         what = Message(
             "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
-            metric=describe(self.metric).title,
+            metric=describe(self.metric).whole,
             mean=mean,
             step=step,
             best=best,
@@ -227,7 +227,7 @@ class BelowOwnMedian(Condition):
     def _tell(self, step: int, value: float, median: float) -> HealthFinding:
         what = Message(
             "{metric} is {value} at step {step}, its median was {median}",
-            metric=describe(self.metric).title,
+            metric=describe(self.metric).whole,
             value=_plain(value),
             step=step,
             median=_plain(median),
@@ -261,7 +261,7 @@ class Threshold(Condition):
         bound = self.above if high else self.below
         what = Message(
             "{metric} is {mean:.3g} at step {step}, {side} {bound:g}",
-            metric=describe(self.metric).title,
+            metric=describe(self.metric).whole,
             mean=mean,
             step=step,
             side=Message("above" if high else "below"),

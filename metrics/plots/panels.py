@@ -168,7 +168,7 @@ def draw_other(ax: Axes, store: SeriesStore, window: StepWindow, name: str) -> N
     fit_y(ax, [curve])
     mark_outside(ax, curve, plot_style.OTHER)
     mark_broken(ax, curve)
-    title = names.describe(name).title
+    title = names.describe(name).whole
     finish(ax, window, title, [*broken_steps(series), last_value(series, "", plot_style.OTHER)])
 
 

@@ -22,6 +22,8 @@ ANSWERS, SCORES = mark("answers"), mark("evaluation")
 
 _NAME = 20
 _WIDEST = 18
+_LONGEST = 36
+"""Cells of the name of a setting."""
 _BAR = 24
 """Cells of an error bar."""
 
@@ -100,8 +102,8 @@ def _settings(compared: Comparison) -> ShownTable:
         rows.append(TableRow(key, {"key": key} | {name: texts[name] or NOTHING for name in names}))
         details[key] = "\n".join(f"{name}: {texts[name] or NOTHING}" for name in names)
     columns = (
-        TableColumn("key", tr("setting"), _NAME, grows=True),
-        *(TableColumn(name, name, _WIDEST, rank=at) for at, name in enumerate(names)),
+        TableColumn("key", tr("setting"), min(max(map(cell_len, details), default=0), _LONGEST)),
+        *(TableColumn(name, name, _WIDEST, grows=True, rank=at) for at, name in enumerate(names)),
     )
     return ShownTable(columns, tuple(rows), details)
 

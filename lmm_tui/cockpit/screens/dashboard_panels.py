@@ -13,6 +13,7 @@ from lmm_tui.charts.plot import Plot
 from lmm_tui.charts.run_chart import RunChart
 from lmm_tui.engine.run.events import RunEvent
 from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics import names
 from lmm_tui.metrics.drawing.palette import SERIES_COLORS, SeriesColor
@@ -137,8 +138,14 @@ def plot_of(metric: str) -> Plot:
     known = names.describe(metric)
     kind: Kind = "marks" if metric.startswith(("val/", names.PROBE)) else "line"
     color: SeriesColor = "orange" if metric.startswith("val/") else "blue"
-    traces = [Trace(metric, known.title, color, kind)]
-    return Plot(known.title, traces, log=known.log, unit=known.unit, glyphs=glyphs_for())
+    title = title_of(metric)
+    return Plot(
+        title,
+        [Trace(metric, title, color, kind)],
+        log=known.log,
+        unit=known.unit,
+        glyphs=glyphs_for(),
+    )
 
 
 def make_layer_map(prefix: str, panel: str) -> HeatMap:

@@ -11,7 +11,8 @@ from functools import cache
 from textual.geometry import Size
 
 from lmm_tui.cockpit.widgets.panel_grid import NO_PANEL, GridColumn, GridRow, Page
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.language import mark
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.metrics import names
 from lmm_tui.metrics.stages.built_in import BUILT_IN
 
@@ -31,6 +32,9 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """A metric belongs to the first group with a prefix of its name."""
 
+_COUNTS = (f"{names.PROBE}n_tokens", f"{names.PROBE}nonfinite_logits")
+"""How many tokens the others of their group were measured on: after them."""
+
 _CELL = Size(46, 9)
 """The smallest chart in a grid, except on screens that are smaller themselves."""
 
@@ -46,7 +50,7 @@ def group_of(metric: str) -> str:
 def grouped(metrics: Iterable[str]) -> dict[str, list[str]]:
     """The metrics of each group, in the order of the groups; groups without any are left out."""
     found: dict[str, list[str]] = {group: [] for group in (*dict(_GROUPS), OTHER)}
-    for metric in metrics:
+    for metric in sorted(metrics, key=_COUNTS.__contains__):
         found[group_of(metric)].append(metric)
     return {group: members for group, members in found.items() if members}
 
@@ -62,8 +66,7 @@ def matching(metrics: Iterable[str], words: str) -> list[str]:
 @cache
 def _searched(metric: str) -> str:
     """The text that is searched; cached, since thousands of them are searched at every letter."""
-    title = names.describe(metric).title
-    return f"{metric} {title} {tr(title)}".casefold()
+    return f"{metric} {names.describe(metric).title} {title_of(metric)}".casefold()
 
 
 def panels_a_page(size: Size) -> int:
@@ -76,6 +79,12 @@ def _across_and_down(size: Size) -> tuple[int, int]:
     return max(size.width // _CELL.width, 1), max(size.height // _CELL.height, 1)
 
 
+def _columns(panels: int, across: int) -> int:
+    """As many as leave the fewest cells empty in as few rows."""
+    rows = -(-panels // across)
+    return -(-panels // rows)
+
+
 def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
     """Pages of these panels in equal cells; pages after the first have the same title."""
     across, down = _across_and_down(size)
@@ -83,7 +92,7 @@ def grid(title: str, panels: Sequence[str], size: Size) -> list[Page]:
     parts = [panels[start : start + each] for start in range(0, len(panels), each)]
     pages = []
     for part in parts:
-        columns = min(across, len(panels))
+        columns = _columns(len(part), across) if len(parts) == 1 else across
         whole = [*part, *[NO_PANEL] * (-len(part) % columns)]
         starts = range(0, len(whole), columns)
         rows = tuple(GridRow(tuple(whole[start : start + columns])) for start in starts)

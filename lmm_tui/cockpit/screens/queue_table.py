@@ -21,7 +21,14 @@ COLUMNS = (
     TableColumn("step", mark("step"), 12, right=True, rank=2),
     TableColumn("value", mark("best"), 9, right=True),
 )
-_STYLES = {"running": "$success", "pruned": "$warning", "failed": "$error", "waiting": "$accent"}
+_NOT_COUNTED = "not counted"
+_STYLES = {
+    "running": "$success",
+    "pruned": "$warning",
+    _NOT_COUNTED: "$warning",
+    "failed": "$error",
+    "waiting": "$accent",
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class SweepView:
     def of(cls, record: Mapping[str, Any], plan: SweepPlan, workers: tuple[str, ...]) -> SweepView:
         """From the record of `lmm-tui sweep --json`."""
         rows = record["trials"]
-        ended = [row for row in rows if row["state"] not in ("running", "waiting")]
-        counts = Counter(tr(row["state"]) for row in rows)
+        ended = [row for row in rows if row["state"] not in ("running", "waiting", _NOT_COUNTED)]
+        counts = Counter(_counted(row["state"]) for row in rows)
         best = next((row for row in rows if row["run"] and row["run"] == record["best"]), None)
         done, whole = record["steps_done"], record["steps_without_pruning"]
         saved = ""
@@ -129,6 +136,12 @@ def _trial(row: Mapping[str, Any], record: Mapping[str, Any], last: bool) -> Tri
         bool(row["run"]) and row["run"] == record["best"],
         last,
     )
+
+
+def _counted(state: str) -> str:
+    if state != _NOT_COUNTED:
+        return tr(state)
+    return tr("not counted: the run ended without a worker; W starts one")
 
 
 def _state(record: Mapping[str, Any], ended: bool, workers: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from lmm_tui.cockpit.widgets.screen_tabs import ScreenTabs
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
+from lmm_tui.i18n.metric_titles import title_of
 from lmm_tui.i18n.number_format import figure
 from lmm_tui.metrics import names
 from lmm_tui.runs.machine_stats import Machine, MachineReading
@@ -127,7 +128,7 @@ class SystemScreen(BaseScreen):
                 last = series.last_value
                 shown = "" if last is None else figure(last)
                 seen = [float(value) for value in series.values[-_REPORTED_PAST:]]
-                values.append((tr(names.describe(name).title), shown, seen))
+                values.append((title_of(name), shown, seen))
         if values:
             lines.append(Content.styled(tr("as the run reported:"), QUIET))
         return [*lines, *reported_lines(values, width)]

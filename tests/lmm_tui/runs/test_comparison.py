@@ -91,6 +91,17 @@ def test_a_change_in_a_live_run_is_among_its_settings(runs: Path) -> None:
     assert found.plottable()[:2] == ["optim.lr", "train.seed"]
 
 
+def test_a_setting_that_an_older_run_does_not_know_has_its_default(runs: Path) -> None:
+    newer = runs / "a0" / "config.toml"
+    newer.write_text(newer.read_text() + "grad_accum = 4\n[data]\nstream = false\nsources = []\n")
+    found = compared(runs)
+    assert found.differing() == ["optim.lr", "train.seed", "train.grad_accum"]
+    assert [*found.settings()] == ["optim.lr", "train.seed", "train.grad_accum"]
+    assert [found.columns.text(run, "train.grad_accum") for run in found.runs[:2]] == ["4", "1"]
+    assert [found.columns.text(run, "data.stream") for run in found.runs[:2]] == ["false", "false"]
+    assert found.columns.value(found.runs[1], "data.sources") is None
+
+
 def test_only_prompts_that_several_runs_were_asked_are_compared(runs: Path) -> None:
     (shared,) = compared(runs).answers()
     assert shared.prompt == "Once"

@@ -29,6 +29,7 @@ from lmm_tui.sweeps.machine_slots import MachineSlots
 from lmm_tui.sweeps.results import sweep_record
 from lmm_tui.sweeps.sweep_plan import SweepFolder, SweepPlan, SweepWishes, choose, new_sweep
 from lmm_tui.sweeps.trial_store import TrialStore
+from lmm_tui.sweeps.workers import beat, sign_off
 
 RATES = Axis("optim.lr", (1e-3, 3e-3, 1e-2))
 
@@ -282,6 +283,18 @@ def test_the_record_counts_the_steps_that_pruning_saved(tmp_path: Path) -> None:
     record = sweep_record(place)
     assert (record["steps_done"], record["steps_without_pruning"]) == (240, 300)
     assert record["best"] == "night-002" and json.loads(json.dumps(record)) == record
+
+
+def test_a_run_that_ended_without_a_worker_is_not_shown_as_running(tmp_path: Path) -> None:
+    place, plan = made(tmp_path)
+    trial = TrialStore(place, plan).claim("w")
+    assert trial is not None
+    make_run(tmp_path, trial.run, step=100, total_steps=100)
+    assert sweep_record(place)["trials"][0]["state"] == "not counted"
+    beat(place, "w")
+    assert sweep_record(place)["trials"][0]["state"] == "running"
+    sign_off(place, "w")
+    assert sweep_record(place)["trials"][0]["state"] == "not counted"
 
 
 def test_ranks_take_the_room_of_as_many_processes(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lmm_tui.cockpit.widgets.filter_input import FilterInput
 from lmm_tui.cockpit.widgets.health_panel import HealthPanel
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.engine.run.reader import Reader
+from lmm_tui.i18n.metric_titles import title_of
 
 
 @pytest.fixture
@@ -77,6 +78,23 @@ def test_every_metric_has_a_group_and_keeps_its_order() -> None:
         "mine/b",
         "mine/a",
     ]
+
+
+def test_a_number_of_a_layer_has_a_title_and_a_count_of_tokens_comes_last() -> None:
+    measured = ["probe/n_tokens", "probe/entropy", "probe/layers.0/cosine_sim_intra"]
+    assert grouped(measured)["probes"] == [*measured[1:], measured[0]]
+    titles = [title_of(name) for name in (*measured, "grad/embed", "deep/act_rms/layers.3")]
+    assert titles[:2] == ["probed tokens", "entropy"]
+    assert titles[2:4] == ["cosine sim., same sequence · layers.0", "gradient norm · embed"]
+    assert titles[4] == "activation RMS · layers.3"
+
+
+@pytest.mark.parametrize(("count", "columns"), [(2, 2), (4, 4), (5, 3), (6, 3), (7, 4), (9, 3)])
+def test_one_page_has_as_many_columns_as_leave_the_fewest_cells_empty(
+    count: int, columns: int
+) -> None:
+    (page,) = grid("all", [f"p{number}" for number in range(count)], Size(200, 44))
+    assert len({region.x for _, region in page.regions(Size(200, 44))}) == columns
 
 
 def test_searching_knows_names_and_titles() -> None:
