@@ -11,7 +11,7 @@ from pathlib import Path
 
 import forked
 import pytest
-from fork_server import EMPTY_PAGES
+from fork_server import EMPTY_PAGES, SLOW_STEPS
 from forked_children import ForkedPopen, fork_children
 from hypothesis import settings
 
@@ -79,3 +79,9 @@ def empty_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(page_layout, "draw", empty_page)
     monkeypatch.setenv(EMPTY_PAGES, "yes")
+
+
+@pytest.fixture
+def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked children that train do so slowly."""
+    monkeypatch.setenv(SLOW_STEPS, "yes")

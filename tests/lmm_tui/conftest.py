@@ -2,20 +2,18 @@
 
 from itertools import count
 
+import idle_app
 import pytest
-import textual._wait
 from fake_run import FakeRun
+from textual.app import App
 from textual.css.stylesheet import Stylesheet
 
+from lmm_tui.engine.run import run_dir
 from lmm_tui.i18n import language
 from lmm_tui.textual_patches.install import install
 
 install()
-
-# After each key a pilot waits until the process has been idle for a fiftieth of a second; a few
-# thousand keys are pressed here. What takes longer than a key is waited for by its outcome.
-textual._wait.SLEEP_GRANULARITY = 1 / 200
-textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
+idle_app.install()
 
 # A fifth of the time to open an app goes into its style sheets, which are those of the last one.
 _parse, _parsed = Stylesheet._parse_rules, {}
@@ -42,6 +40,9 @@ def _settings_of_nobody(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    # A run that nobody keeps alive, and what is told of one, last for any test.
+    monkeypatch.setattr(run_dir, "_STALE_AFTER_S", 60.0)
+    monkeypatch.setattr(App, "NOTIFICATION_TIMEOUT", 600.0)
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 
 EMPTY_PAGES = "LMM_TESTS_EMPTY_PAGES"
 """Set for children that are to draw no panels."""
+SLOW_STEPS = "LMM_TESTS_SLOW_STEPS"
+"""Set for children that are to train slowly."""
 
 
 def serve(path: str) -> dict[str, Any]:
@@ -100,6 +102,8 @@ def become(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     if EMPTY_PAGES in os.environ:
         import_module("empty_pages").draw_empty_pages()
+    if SLOW_STEPS in os.environ:
+        import_module("slow_steps").slow_down()
     # What our own were opened for could have been another kind of file.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -1,9 +1,11 @@
 """What tests of screens need: what is written there, and patience until it is."""
 
+import asyncio
 import re
 import time
 from contextlib import asynccontextmanager
 
+from idle_app import until_idle
 from textual.widgets import Input
 
 from lmm_tui.charts.chart import Chart
@@ -52,7 +54,8 @@ async def until(pilot, condition, timeout_s=120.0):
     deadline, pause_s = time.monotonic() + timeout_s, 0.01
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain:\n{screen_text(pilot.app)}"
-        await pilot.pause(pause_s)
+        await asyncio.sleep(pause_s)
+        await until_idle(pilot.app)
         pause_s = min(1.2 * pause_s, 0.1)  # What takes seconds shall not cost them here.
 
 

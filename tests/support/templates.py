@@ -68,14 +68,20 @@ def constructors() -> frozenset[str]:
 
 
 def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
     return ast.unparse(node).rpartition(".")[2]
 
 
-def _calls() -> Iterator[tuple[Path, ast.Call]]:
-    for file, tree in _trees().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and node.args and _name(node.func) in constructors():
-                yield file, node
+@cache
+def _calls() -> list[tuple[Path, ast.Call]]:
+    return [
+        (file, node)
+        for file, tree in _trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.args and _name(node.func) in constructors()
+    ]
 
 
 def _texts(node: ast.expr) -> Iterator[ast.expr]:

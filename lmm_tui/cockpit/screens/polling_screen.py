@@ -107,8 +107,8 @@ class PollingScreen(Screen[None]):
         def finish() -> Message:
             try:
                 return work()
-            finally:
-                self._busy.discard(name)
+            finally:  # Right before the message: who sees that it has ended sees what came of it.
+                self.call_later(lambda: self._busy.discard(name))
 
         run_in_background(self, name, finish, refused)
         return True
@@ -129,5 +129,5 @@ if __name__ == "__main__":
     screen, inbox = PollingScreen(), Queue[Message]()
     screen.post_message = inbox.put  # type: ignore[method-assign, assignment]
     screen.in_background("read", Message)
-    print(inbox.get(timeout=30), screen.busy)
+    print(screen.busy, inbox.get(timeout=30), inbox.get(timeout=30))
     print("=== 自测通过 ===")

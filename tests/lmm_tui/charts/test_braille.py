@@ -39,11 +39,11 @@ def braille_dots(char: str) -> np.ndarray:
     return dots
 
 
-@pytest.mark.parametrize("pattern", range(1, 256))
-def test_every_braille_pattern_shows_its_dots(pattern: int) -> None:
-    dots = np.array([pattern >> bit & 1 for bit in range(8)], bool).reshape(4, 2)
-    rows = ["".join("#" if dot else "." for dot in row) for row in dots]
-    np.testing.assert_array_equal(braille_dots(text(rows, BRAILLE)), dots)
+def test_every_braille_pattern_shows_its_dots() -> None:
+    for pattern in range(1, 256):
+        dots = np.array([pattern >> bit & 1 for bit in range(8)], bool).reshape(4, 2)
+        rows = ["".join("#" if dot else "." for dot in row) for row in dots]
+        np.testing.assert_array_equal(braille_dots(text(rows, BRAILLE)), dots)
 
 
 @pytest.mark.parametrize(

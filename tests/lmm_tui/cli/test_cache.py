@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from preparing import Preparing
+from processes import until
 
 from lmm_tui.cli import main
 from lmm_tui.data.builtin.stories import story
@@ -98,7 +99,7 @@ def test_what_a_live_process_reads_stays_and_is_removed_once_it_ended(
     assert "nothing to remove" in said and "more than 0 B stay: they are in use" in said
     assert len(listed(capsys)) == 1
     reader.kill()
-    reader.communicate(timeout=60)
+    reader.communicate(timeout=240)
     assert main.run(["cache", "prune", "--keep-size", "0MB", "--yes"]) == 0
     assert not list(cache.iterdir())
 
@@ -108,15 +109,14 @@ def test_what_is_being_written_stays_and_what_a_kill_left_goes(
 ) -> None:
     go_on = tmp_path / "go on"
     writer = Preparing(source(tmp_path), cache, ("tokenising", 5), str(go_on))
-    while not list(cache.glob(".*/written.json")):
-        assert writer.poll() is None
+    until(lambda: writer.poll() is not None or list(cache.glob(".*/written.json")))
     (item,) = listed(capsys).values()
     assert item["in_use"] and item["state"] == "unfinished"
     assert item["made_of"] == str(tmp_path / "stories.txt")
     assert main.run(["cache", "prune", "--older-than", "0h", "--yes"]) == 0
     assert len(listed(capsys)) == 1
     go_on.touch()
-    writer.communicate(timeout=60)
+    writer.communicate(timeout=240)
     assert writer.returncode == -signal.SIGKILL
     (item,) = listed(capsys).values()
     assert not item["in_use"] and item["state"] == "unfinished"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -89,21 +90,27 @@ def test_ctrl_c_ends_the_child_too_and_says_that_one_can_go_on(tmp_path: Path) -
     code = "import sys; from lmm_tui.cli.main import main; sys.argv[0] = 'lmm-tui'; main()"
     # All questions there are: the first answers come long before the last.
     command = ["-c", code, "eval", "--smoke", "--tasks", "lmm_all", "--limit", "0"]
-    process = Forked(command, ROOT, os.environ)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    process = Forked(command, folder, os.environ, session=True)
     answers = tmp_path / "cache" / "lmm-tui" / "evaluation" / "answers"
     until(lambda: process.poll() is not None or list(answers.glob("*")))
+    assert len(_working_in(folder)) > 1
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == main.INTERRUPTED
     assert "cancelled; the same command resumes it" in stderr
-    assert not _children_of_lm_eval(tmp_path)
+    until(lambda: not _working_in(folder))
 
 
-def _children_of_lm_eval(place: Path) -> list[str]:
-    lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-    return [
-        line for line in lines if "lmm_tui.engine.evaluation.worker" in line and str(place) in line
-    ]
+def _working_in(folder: Path) -> list[psutil.Process]:
+    """All processes whose folder it is: lm-eval's is that of its command."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize(

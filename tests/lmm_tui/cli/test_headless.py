@@ -197,6 +197,7 @@ def status(name: str = "small") -> RunStatus:
     return find_run(name, "runs").read_status()
 
 
+@pytest.mark.usefixtures("empty_pages")
 def test_train_goes_from_flags_to_pictures_and_can_go_on(small: list[str], capsys: Capture) -> None:
     assert main.run(["train", *small, "--steps", "12"]) == 0
     shown = capsys.readouterr().out
@@ -308,7 +309,7 @@ def test_a_second_ctrl_c_ends_at_once(small: list[str]) -> None:
     training.send_signal(signal.SIGINT)  # While torch is imported: nothing answers for a while.
     assert any("stopping" in line for line in training.stdout)
     training.send_signal(signal.SIGINT)
-    training.communicate(timeout=120)
+    training.communicate(timeout=240)
     assert training.returncode == 128 + signal.SIGINT
     assert run.derived_state(run.read_info(), run.read_status()) == "crashed"
 
@@ -333,7 +334,7 @@ def test_a_hang_up_lets_the_run_go_on_unseen(small: list[str]) -> None:
     until(lambda: rows(run) > seen + 5)
     assert training.poll() is None
     assert main.run(["send", "small", "stop"]) == 0
-    assert training.wait(120) == 0
+    assert training.wait() == 0
     assert "stopped, step" in run.output.read_text()
 
 

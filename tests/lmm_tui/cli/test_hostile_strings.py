@@ -54,7 +54,6 @@ WORDS = {
     "status as JSON": ["status", "--json", "{run}"],
     "plot": ["plot", "--text", "{run}"],
     "plot to a file": ["plot", "{run}", "-o", "{out}/page.svg"],
-    "plot the screen": ["plot", "{run}", "--screen", "{out}/screen.svg"],
     "compare": ["compare", "{run}", "{run}/metrics.jsonl"],
     "compare as JSON": ["compare", "{run}", "--json"],
     "compare, a column": ["compare", "{run}", "-o", "{out}/x.svg", "--x", PRINTABLE[:40]],
@@ -158,9 +157,14 @@ def test_a_page_of_curves_is_well_formed_and_drawing_it_prints_nothing_of_it(
     _check_picture((tmp_path / "page.svg").read_text(encoding="utf-8"))
 
 
-def test_a_screen_kept_as_a_picture_is_well_formed(hostile: RunDir, tmp_path: Path) -> None:
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_screen_kept_as_a_picture_is_well_formed_and_drawing_it_prints_nothing_of_it(
+    language: str, hostile: RunDir, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "screen.svg"
-    assert run(["plot", str(hostile.path), "--screen", str(target)]) == 0
+    assert run(["plot", str(hostile.path), "--screen", str(target), "--lang", language]) == 0
+    printed = capfd.readouterr()
+    assert not unsafe(printed.out + printed.err)
     _check_picture(target.read_text(encoding="utf-8"))
 
 

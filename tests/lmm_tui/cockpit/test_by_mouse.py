@@ -27,7 +27,9 @@ def path(tmp_path):
 
 async def click(pilot, text, last=False):
     """On a text that is, or will be, on the screen: the first from the top, or the last."""
-    await until_read(pilot, text)
+    app = pilot.app
+    # What is still read in the background moves what is on the screen.
+    await until(pilot, lambda: text in screen_text(app) and not getattr(app.screen, "busy", False))
     lines = screen_text(pilot.app).splitlines()
     ys = [y for y, line in enumerate(lines) if text in line]
     y = ys[-1 if last else 0]

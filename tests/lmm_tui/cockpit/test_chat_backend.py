@@ -60,7 +60,7 @@ def host(tmp_path_factory):
     assert session.send("checkpoint").ok
     yield host
     host.stop()
-    assert host.join(120)
+    assert host.join()
 
 
 @pytest.fixture

@@ -116,11 +116,11 @@ def test_every_place_of_the_table_has_an_owner_and_every_screen_a_maker():
     assert BackendScreen.TAB in numbered
 
 
-@pytest.mark.parametrize("row", KEYS, ids=lambda row: row.id)
-def test_every_row_names_an_action_that_exists(row):
-    name = row.action.partition("(")[0]
-    owner = CockpitApp if name.startswith("app.") else OWNERS[row.where]
-    assert hasattr(owner, f"action_{name.removeprefix('app.')}")
+def test_every_row_names_an_action_that_exists():
+    for row in KEYS:
+        name = row.action.partition("(")[0]
+        owner = CockpitApp if name.startswith("app.") else OWNERS[row.where]
+        assert hasattr(owner, f"action_{name.removeprefix('app.')}"), row.id
 
 
 @pytest.mark.parametrize("where", OWNERS)

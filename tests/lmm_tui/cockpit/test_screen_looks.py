@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
-from looking import screen_text, settled, strips, until_read
+from looking import screen_text, settled, strips, until, until_read
 
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.checkpoints.checkpoint_files import FORMAT, pin, seal
@@ -55,6 +55,12 @@ def run(tmp_path, monkeypatch):
         made.close()
 
 
+async def complete(pilot):
+    """Wait until nothing is read any more, and all that was is painted."""
+    await until(pilot, lambda: not getattr(pilot.app.screen, "busy", False))
+    await settled(pilot)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize(
     "keys, awaited",
@@ -72,10 +78,10 @@ async def test_a_screen(run, snapshot, size, keys, awaited):
     app = CockpitApp(Reader(run.dir.path))
     async with app.run_test(size=size) as pilot:
         await pilot.press(keys[0])
-        await until_read(pilot, {"2": "base", "5": "step"}.get(keys[0], awaited))
+        await until_read(pilot, {"2": "base → chat", "5": "pinned"}.get(keys[0], awaited))
         await pilot.press(*keys[1:])
         await until_read(pilot, awaited)
-        await settled(pilot)
+        await complete(pilot)
         lines = strips(app)
         for dialog in app.screen.query("#dialog, #help"):
             # What lies behind it has pictures of its own. Cut by cells, for a wide character there
@@ -90,7 +96,7 @@ async def test_the_list_of_runs_in_chinese_keeps_its_columns(in_chinese, run, sn
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await until_read(pilot, "base → chat")
-        await settled(pilot)
+        await complete(pilot)
         assert screen_text(app) == snapshot
 
 
@@ -99,6 +105,7 @@ def test_the_list_of_runs_in_colour(run, snap_compare, size):
     async def open_list(pilot):
         await pilot.press("2")
         await until_read(pilot, "base → chat")
+        await complete(pilot)
 
     app = CockpitApp(Reader(run.dir.path))
     assert snap_compare(app, terminal_size=size, run_before=open_list)

@@ -8,11 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from forked import Forked
-from processes import PROGRAM
 from repository import ROOT
 from templates import finished, sentences
 
+from lmm_tui.cli import main
 from lmm_tui.cli.progress_printer import event_line
 from lmm_tui.engine.run.control_mailbox import Reply
 from lmm_tui.engine.run.control_protocol import decode_reply, encode_reply
@@ -21,6 +20,7 @@ from lmm_tui.engine.run.history import RunHistory
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunStatus
 from lmm_tui.errors import LmmError
+from lmm_tui.i18n import language
 from lmm_tui.i18n.language import catalogue
 from lmm_tui.i18n.translate_messages import is_joint, messages, translate_message
 from lmm_tui.message import PLACE, Message
@@ -70,14 +70,6 @@ def test_english_is_shown_as_it_is() -> None:
     assert translate_message(refusal) == "not evaluated: x"
 
 
-def refused(*args: str, folder: Path) -> str:
-    """What the program says of a refused command line under `--lang zh`."""
-    done = Forked([*PROGRAM[1:], "--lang", "zh", *args], folder, {"PYTHONPATH": str(ROOT)})
-    _, complaints = done.communicate()
-    assert done.returncode == 2, complaints
-    return complaints.strip()
-
-
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -101,12 +93,21 @@ def refused(*args: str, folder: Path) -> str:
     ],
 )
 def test_a_refusal_is_chinese_but_for_names(
-    tmp_path: Path, args: tuple[str, ...], said: str
+    args: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "odd.toml").write_text("[train]\nstepz = 3\n")
-    (tmp_path / "odd.jsonl").write_text('{"txt": "one"}\n')
-    (tmp_path / "runs").mkdir()
-    assert refused(*args, folder=tmp_path) == f"lmm-tui: {said}"
+    monkeypatch.chdir(tmp_path)
+    Path("odd.toml").write_text("[train]\nstepz = 3\n")
+    Path("odd.jsonl").write_text('{"txt": "one"}\n')
+    Path("runs").mkdir()
+    try:
+        assert main.run(["--lang", "zh", *args]) == main.USER_ERROR
+    finally:
+        language.use("en")
+    assert capfd.readouterr().err.strip() == f"lmm-tui: {said}"
 
 
 INFINITE = Message("{name} is {value}", name="train/loss", value=float("nan"))

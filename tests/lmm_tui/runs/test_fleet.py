@@ -133,7 +133,9 @@ async def test_the_list_says_who_is_away_and_opens_what_is_there(
             await until_shown(pilot, lambda: "boxB is away" in screen_text(app))
             await until_shown(pilot, lambda: "boxA:done" in screen_text(app))
             await pilot.press("d")
-            await until_shown(pilot, lambda: "on other machines" in toasts(app)[-1])
+            await until_shown(
+                pilot, lambda: any("on other machines" in said for said in toasts(app))
+            )
             app.screen.query_one("Table").go_to("boxA:done")
             await pilot.press("enter")
             await until_shown(pilot, lambda: isinstance(app.screen, DashboardScreen))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import json
 import os
 import re
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from foreign_logs import wandb_exit, wandb_field, wandb_file, wandb_items
+from looking import until
 from made_runs import make_run
-from textual.pilot import Pilot
 
 from lmm_tui.charts.chart import Chart
 from lmm_tui.cli import main
@@ -77,11 +75,11 @@ async def test_the_cockpit_follows_a_foreign_log(tmp_path: Path) -> None:
     session = Reader(log)
     app = CockpitApp(session)
     async with app.run_test(size=(120, 40)) as pilot:
-        await shown(pilot, lambda: session.series.last_step == 100)
+        await until(pilot, lambda: session.series.last_step == 100)
         with log.open("a") as file:
             file.write("step: 101, loss: 2.5\n")
-        await shown(pilot, lambda: session.series.last_step == 101)
-        await shown(pilot, lambda: session.view.status.step == 101)
+        await until(pilot, lambda: session.series.last_step == 101)
+        await until(pilot, lambda: session.view.status.step == 101)
 
 
 def screen_of(log: Path, folder: Path, size: str = "150x42") -> str:
@@ -196,17 +194,17 @@ async def test_runs_of_a_folder_are_opened_and_overlaid(tmp_path: Path) -> None:
         (tmp_path / name / "train.log").write_text(LINES)
     app = CockpitApp(runs_dir=tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
-        await shown(pilot, lambda: bool(app.screen.query(Table)))
+        await until(pilot, lambda: bool(app.screen.query(Table)))
         table = app.screen.query_one(Table)
-        await shown(pilot, lambda: len(table.rows) == 2)
+        await until(pilot, lambda: len(table.rows) == 2)
         assert {row.key for row in table.rows} == {"a/train.log", "b/train.log"}
         await pilot.press("space", "space", "o")
-        await shown(pilot, lambda: bool(app.screen.query(Chart)))
+        await until(pilot, lambda: bool(app.screen.query(Chart)))
         assert app.screen.query_one(Chart).title == "loss"
         await pilot.press("escape", "delete")
         assert (tmp_path / "a" / "train.log").exists()
         await pilot.press("enter")
-        await shown(pilot, lambda: app.session is not None)
+        await until(pilot, lambda: app.session is not None)
 
 
 @pytest.mark.parametrize("rows", [3, 900])
@@ -234,9 +232,3 @@ def test_the_names_are_printed_in_the_form_of_the_file_that_adds_to_them(
     (tmp_path / "lmm-tui" / "names.toml").write_text('"train/loss" = ["mine"]\n')
     assert main.run(["names", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["train/loss"][0] == "mine"
-
-
-async def shown(pilot: Pilot[object], happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not happened():
-            await pilot.pause(0.02)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from looking import screen_text, settled, steady_text, toasts, until, until_read
+from processes import until as until_ended
 
 from lmm_tui.charts.braille import ASCII, BRAILLE
 from lmm_tui.charts.chart import Chart
@@ -215,8 +216,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         "log.tensorboard": False,
     }
     host = EngineHost(resolve(assignments={key: str(value) for key, value in settings.items()}))
-    host.start()
-    assert host.join(60), host.error
+    assert host.run() == "finished", host.error
     async with opened(host.run_dir) as (app, pilot):
         await until_read(pilot, "step 1 (newest)")
         await pilot.press("v")
@@ -236,7 +236,7 @@ async def test_a_checkpoint_is_really_scored_and_a_cancelled_one_is_not(tmp_path
         [record] = read_records(host.run_dir)
         assert record.step == 1 and record.job.limit == 3
         assert record.outcome.scores[0].questions == 3
-    assert "evaluate" not in {thread.name for thread in threading.enumerate()}
+    until_ended(lambda: "evaluate" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_an_error_bar_has_value_ends_and_chance_in_their_places():
