@@ -54,12 +54,18 @@ def folders_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
-        cache = tmp_path_factory.mktemp("cache")
+        cache = _of_all_workers(tmp_path_factory) / "cache"
         fonts = Path.home() / ".cache" / "matplotlib"
         if fonts.is_dir():  # To list the fonts of a machine takes a second.
-            shutil.copytree(fonts, cache / "matplotlib")
+            shutil.copytree(fonts, cache / "matplotlib", dirs_exist_ok=True)
         patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
+
+
+def _of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session of tests: what one worker has tokenised the others need not."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture

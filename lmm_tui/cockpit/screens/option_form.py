@@ -64,7 +64,7 @@ class OptionForm(Vertical):
             yield FormButton(tr("Start"), id="start")
             yield FormButton(tr("Cancel"), id="leave")
             yield Static(id="promise")
-        yield Static(id="explanation")
+        yield _Explanation()
 
     def on_mount(self) -> None:
         self.border_title = tr("configuration")
@@ -198,26 +198,44 @@ class OptionForm(Vertical):
 
     def explain(self, field: OptionField | None) -> None:
         """Show the help of an option, what fits of it."""
-        shown = self.query_one("#explanation", Static)
+        shown = self.query_one(_Explanation)
         shown.remove_class("-warning")
         if field is None:
-            shown.update("", layout=False)
-            return
-        text, small_print = tr(field.option.help), _small_print(field.option)
-        width = shown.size.width or self.app.size.width
-        if max(cell_len(text), cell_len(small_print)) > width:
-            more = tr("{key} shows all", key=_HELP_KEY)
-            text = f"{fit(text, width - cell_len(more) - 2)}  {more}"
-        shown.update(
-            Content.assemble(text, "\n", (fit(small_print, width).rstrip(), "$foreground 60%")),
-            layout=False,
-        )
+            shown.explain("", "")
+        else:
+            shown.explain(tr(field.option.help), _small_print(field.option))
 
     def warn(self, text: str) -> None:
         """Show a message in the place of the help."""
-        shown = self.query_one("#explanation", Static)
+        shown = self.query_one(_Explanation)
         shown.add_class("-warning")
-        shown.update(Content(text), layout=False)
+        shown.say(text)
+
+
+class _Explanation(Static):
+    """The help of a field, what fits of it, or a message."""
+
+    def __init__(self) -> None:
+        super().__init__(id="explanation")
+        self._help = ("", "")
+
+    def explain(self, text: str, small_print: str) -> None:
+        self._help = text, small_print
+        width = self.size.width or self.app.size.width
+        if max(cell_len(text), cell_len(small_print)) > width:
+            more = tr("{key} shows all", key=_HELP_KEY)
+            text = f"{fit(text, width - cell_len(more) - 2)}  {more}"
+        small_print = fit(small_print, min(width, cell_len(small_print)))
+        lines = Content.assemble(text, "\n", (small_print, "$foreground 60%"))
+        self.update(lines if text else "", layout=False)
+
+    def say(self, text: str) -> None:
+        self._help = "", ""
+        self.update(Content(text), layout=False)
+
+    def on_resize(self) -> None:
+        if any(self._help):
+            self.explain(*self._help)
 
 
 def _tab_id(index: int) -> str:
