@@ -7,7 +7,6 @@ RecursionError for deep nesting, and a bare ValueError for an integer of thousan
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +28,8 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise TomlError(
             "a key of more than {most} parts (at line {line})", most=_MOST_PARTS, line=line
         )
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except RecursionError:

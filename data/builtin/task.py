@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
+from typing import TYPE_CHECKING, TypeAlias
 
-from lmm_tui.data.builtin.wording import Language
+if TYPE_CHECKING:
+    from random import Random
+
+    from lmm_tui.data.builtin.wording import Language
 
 KINDS = (
     "sums",
@@ -37,7 +40,7 @@ class Task:
     """One or more wrong answers that are nearly right, all different."""
 
 
-Writer = Callable[[Random, Language], Task]
+Writer: TypeAlias = "Callable[[Random, Language], Task]"
 """Draws a question of its kind; everything it does follows from the generator it is given."""
 
 

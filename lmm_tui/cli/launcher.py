@@ -26,7 +26,6 @@ from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.runs.ranks.nodes import starts_ranks
 from lmm_tui.runs.shutdown import GRACE_S, TERMINATED, leave_after
-from lmm_tui.runs.status_text import run_argument
 from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.terminal.safe_text import clean
@@ -105,23 +104,6 @@ def monitor_cockpit(
             departure = runner.run()
     shown = runner.session or session
     return _leave_foreign(shown, departure, called) if shown else int(departure is None)
-
-
-def open_cockpit() -> int:
-    """Open the list of the runs in the default folder, or the form where there is none.
-
-    Runs that are started there train in a process of their own.
-    """
-    from lmm_tui.engine.run.find_run import run_folders
-    from lmm_tui.engine.run.run_dir import RUNS_DIR
-
-    if run_folders(RUNS_DIR):
-        return monitor_cockpit(None, runs_dir=Path(RUNS_DIR))
-    from lmm_tui import installation
-    from lmm_tui.engine.config.run_config import RunConfig
-
-    installation.require_training()
-    return launch_cockpit(RunConfig.defaults(), configure=True, detach=True)
 
 
 class _Owner:
@@ -233,6 +215,8 @@ class _Owner:
             )
 
     def _how_to_come_back(self, run: RunDir) -> str:
+        from lmm_tui.runs.status_text import run_argument
+
         return tr(
             "Training keeps running in this process, {pid}.\n"
             "  re-attach   lmm-tui monitor {run}   (another terminal)\n"
@@ -271,11 +255,11 @@ def _start_detached(
 def _launch_detached(
     config: RunConfig, engine: Callable[[RunConfig], RunDir], *, configure: bool, mouse: bool
 ) -> int:
-    from lmm_tui.engine.run.reader import Reader
-
     sessions: list[Reader] = []
 
     def begin(chosen: RunConfig) -> Reader:
+        from lmm_tui.engine.run.reader import Reader
+
         sessions.append(Reader(engine(chosen).path))
         return sessions[-1]
 
@@ -302,6 +286,8 @@ def _leave_in_any_case() -> None:
 
 def _leave_foreign(session: Reader, departure: Departure | None, called: str | None = None) -> int:
     """Stop or describe a run that trains in another process, once the app is left."""
+    from lmm_tui.runs.status_text import run_argument
+
     name = called or run_argument(session.run_dir.path)
     if departure is Departure.STOP:
         session.poll()

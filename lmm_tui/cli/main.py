@@ -1,7 +1,5 @@
-"""The `lmm-tui` program: sets the language, dispatches to a command, reports errors.
-
-Commands are in `lmm_tui/cli/commands/`, one file each, imported only when they are called: help
-must not wait for them.
+"""The `lmm-tui` program: sets the language, opens the cockpit or reads the command line, and says
+in one sentence what is refused.
 """
 
 from __future__ import annotations
@@ -10,16 +8,14 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
 
-from lmm_tui import __version__, installation
-from lmm_tui.engine.run.launched_rank import launched_rank, launched_ranks, require_one_process
+from lmm_tui import installation
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n import language
 from lmm_tui.message import Message
+from lmm_tui.terminal import capabilities
 from lmm_tui.terminal.safe_streams import clean_errors, cleaned_errors
 
 USER_ERROR = 2
@@ -32,144 +28,6 @@ def _refuse(sentence: str) -> int:
 
     print(f"lmm-tui: {clean(translate_message(sentence))}", file=sys.stderr)
     return USER_ERROR
-
-
-try:
-    import click
-except ModuleNotFoundError as error:  # As after `pip install --no-deps`: there is no command line.
-    language.choose()
-    sys.exit(_refuse(str(installation.missing(error.name or "click"))))
-
-COMMANDS = {
-    "launch": "Start a run and watch it in the cockpit",
-    "plan": "Say what a run takes on a card: memory, hours, money",
-    "train": "Start a run without the cockpit",
-    "resume": "Resume a run from its last intact checkpoint",
-    "pipeline": "Run a recipe: pretrain, SFT, DPO, GRPO, one run each",
-    "sweep": "Train over a space of settings, one run a point",
-    "worker": "Train trials of a sweep, beside other workers",
-    "monitor": "Watch and steer a run from its own cockpit",
-    "runs": "List the runs",
-    "tag": "Give a run tags, by which lists find it",
-    "status": "Show how a run is doing",
-    "plot": "Draw a run's curves, as PNG or as text",
-    "compare": "Compare runs: results, settings that differ, seeds, a picture",
-    "report": "Write a report on runs, for the browser or as Markdown",
-    "spikes": "Show the batches of steps whose loss or gradient spiked",
-    "health": "Diagnose a run: its verdict, its alerts and their likely causes",
-    "export": "Write a run's metrics as CSV, JSON lines or TensorBoard events",
-    "names": "Print what metrics of other programs are called here",
-    "send": "Send a command to a live run",
-    "eval": "Score a model by lm-eval and compare its checkpoints",
-    "convert": "Write a model for Hugging Face, MiniMind, llama.cpp or Ollama",
-    "mcp": "Serve runs to an agent, over the Model Context Protocol",
-    "serve-run": "Serve a run to a monitor on another machine, over ssh",
-    "parity": "Compare the losses of a run on several numbers of ranks",
-    "data": "Report what data hold before training on them",
-    "cache": "List the cache of prepared data, and make room in it",
-    "doctor": "Check devices, versions, terminal and folders",
-}
-"""Every command and its line of help. Its function is `command` in `commands/<name>.py`, with an
-underscore for a dash."""
-
-_TRAINS = ("launch", "train", "resume", "pipeline", "sweep", "worker")
-
-_ONE_PROCESS = ("pipeline", "sweep", "worker", "eval", "convert")
-"""What several ranks would each do, into the same place."""
-
-LANGUAGE = click.Option(
-    ["--lang"],
-    type=click.Choice(language.LANGUAGES),
-    expose_value=False,
-    help="Language of the interface (default: that of LC_ALL or LANG)",
-)
-"""Accepted before and after the command's name. `run` reads it before click parses, so that click's
-own errors are translated too."""
-
-
-class _Context(click.Context):
-    def make_formatter(self) -> click.HelpFormatter:
-        if language.chosen() == "en":
-            return super().make_formatter()
-        from lmm_tui.cli.help_text import TranslatedHelp
-
-        return TranslatedHelp(width=self.terminal_width, max_width=self.max_content_width)
-
-
-def _module(name: str) -> str:
-    """A file mcp.py would hide the package of that name from modules that run alone beside it."""
-    return "mcp_server" if name == "mcp" else name.replace("-", "_")
-
-
-class _LazyGroup(click.Group):
-    context_class = _Context
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS]
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Refuse an unknown command with the one that was probably meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                given, meant = args[0], near[0]
-                said = Message(
-                    "No such command {name!r}. Did you mean {near!r}", name=given, near=meant
-                )
-                raise click.UsageError(said, ctx)
-        return super().resolve_command(ctx, args)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"lmm_tui.cli.commands.{_module(cmd_name)}").command
-        if LANGUAGE not in command.params:
-            command.params.append(LANGUAGE)
-            command.context_class = _Context
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items()])
-
-
-@click.group(
-    cls=_LazyGroup,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    params=[LANGUAGE],
-)
-@click.version_option(__version__, prog_name="lmm-tui")
-@click.pass_context
-def cli(context: click.Context) -> int | None:
-    """Train small language models and watch them learn, in the terminal.
-
-    Without a command it opens the cockpit.
-    """
-    if context.invoked_subcommand is None:
-        return _open_cockpit(context)
-    if context.invoked_subcommand in _ONE_PROCESS:
-        if launched_ranks() > 1 and launched_rank():
-            context.exit(USER_ERROR)  # Rank 0 says why.
-        require_one_process(context.invoked_subcommand)
-    if context.invoked_subcommand in _TRAINS:
-        installation.require_training()
-    return None
-
-
-def _open_cockpit(context: click.Context) -> int:
-    """The runs of this folder, or the form where there is none yet; off a terminal, the help."""
-    from lmm_tui.terminal import capabilities, first_paint
-
-    if not capabilities.can_host_app():
-        click.echo(context.get_help())
-        return 0
-    first_paint.hurry()
-    from lmm_tui.cli.launcher import open_cockpit
-
-    return open_cockpit()
 
 
 def main() -> None:
@@ -191,9 +49,19 @@ def run(args: Sequence[str]) -> int:
         return _run(args)
 
 
+def _call(args: Sequence[str]) -> object:
+    if not args and capabilities.can_host_app():  # Without click: a person waits for the screen.
+        from lmm_tui.cli.open_cockpit import open_cockpit
+
+        return open_cockpit()
+    from lmm_tui.cli.command_line import call
+
+    return call(args)
+
+
 def _run(args: Sequence[str]) -> int:
     try:
-        code = cli.main([*args], prog_name="lmm-tui", standalone_mode=False)
+        code = _call(args)
         sys.stdout.flush()
     except LmmError as error:
         return _refuse(str(error))
@@ -201,13 +69,7 @@ def _run(args: Sequence[str]) -> int:
         if error.name is None or error.name.partition(".")[0] == "lmm_tui":
             raise
         return _refuse(str(installation.missing(error.name)))
-    except click.UsageError as error:
-        from lmm_tui.cli.click_messages import usage_message
-
-        return _refuse(usage_message(error))
-    except click.ClickException as error:
-        return _refuse(error.format_message())
-    except click.Abort:
+    except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of the pipe has exited; the interpreter's last flush must not fail as well.

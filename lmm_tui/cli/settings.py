@@ -19,12 +19,9 @@ from lmm_tui.engine.config.assignments import parse_assignment
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.config_file import load_toml, to_toml
 from lmm_tui.engine.config.options import Option, lookup, options, options_by_key
-from lmm_tui.engine.config.recipe import load_recipe, recipe_file
 from lmm_tui.engine.config.resolve import resolve
 from lmm_tui.engine.config.run_config import RunConfig
-from lmm_tui.engine.config.run_settings import may_change, settings_of
 from lmm_tui.engine.config.sections.train_config import LENGTHS
-from lmm_tui.engine.config.trust import allow_own, refuse_untrusted, trust
 from lmm_tui.engine.run.find_run import find_run
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.i18n.language import tr
@@ -117,9 +114,9 @@ def read_settings(context: click.Context) -> StartRequest | None:
     typed = _typed_flags(context)
     file: Path | None = given["file"]
     if given["resume"] is None:
-        base = _recipe(given["recipe"], typed.get("stage"))
+        base, recipe = _recipe(given["recipe"], typed.get("stage"))
         assigned = _assigned(typed, given["assignments"])
-        sources = foreign([file, recipe_file(given["recipe"])])
+        sources = foreign([file, recipe])
         config = resolve(file, assigned, base)
         own = frozenset() if file is None or file in sources else _keys_of(file)
         start = StartRequest(config, None, sources, own.union(assigned))
@@ -167,6 +164,8 @@ def _printed_or(start: StartRequest, context: click.Context) -> StartRequest | N
         return None
     allow(start.config, start.sources, start.typed, trusted=context.params["trust"])
     if start.resume is not None:
+        from lmm_tui.engine.config.trust import allow_own
+
         allow_own(start.config, start.resume.path)
     return start
 
@@ -177,6 +176,8 @@ def allow(
     """Raise UntrustedError for commands of a source that are neither typed nor trusted."""
     if not sources:
         return
+    from lmm_tui.engine.config.trust import refuse_untrusted, trust
+
     if trusted:
         for source in sources:
             trust(config, source)
@@ -208,8 +209,13 @@ def _typed_flags(context: click.Context) -> dict[str, Any]:
     return typed
 
 
-def _recipe(name: str | None, stage: str | None) -> dict[str, Any]:
-    return {} if name is None else load_recipe(name).step_of(stage).settings
+def _recipe(name: str | None, stage: str | None) -> tuple[dict[str, Any], Path | None]:
+    """Settings of a recipe, and its file where it is not built in."""
+    if name is None:
+        return {}, None
+    from lmm_tui.engine.config.recipe import load_recipe, recipe_file
+
+    return load_recipe(name).step_of(stage).settings, recipe_file(name)
 
 
 def _config_text(config: RunConfig) -> str:
@@ -256,6 +262,8 @@ def _assigned(typed: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> RunConfig:
     """The run's own settings with the given changes; ConfigError if one may not change."""
+    from lmm_tui.engine.config.run_settings import may_change, settings_of
+
     saved = settings_of(run)
     wanted = resolve(file, assigned, base=saved.model_dump(exclude_none=True))
     for option in options():
@@ -273,6 +281,8 @@ def _resumed(run: RunDir, file: Path | None, assigned: Mapping[str, Any]) -> Run
 
 
 if __name__ == "__main__":
+    from lmm_tui.engine.config.run_settings import may_change
+
     print(_config_text(RunConfig()))
     print([key for key in ("optim.lr", "optim.name", "data.source") if may_change(key)])
     print("=== 自测通过 ===")

@@ -20,7 +20,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.screen import Screen
 
-from lmm_tui.cockpit import themes
+from lmm_tui.cockpit import style_sheets, themes
 from lmm_tui.cockpit.app_settings import SettingsApp
 from lmm_tui.cockpit.keys import bindings, keymap
 from lmm_tui.cockpit.messages import (
@@ -41,7 +41,6 @@ from lmm_tui.cockpit.screens.too_small import TooSmallScreen, too_small
 from lmm_tui.engine.run.run_dir import RUNS_DIR
 from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
-from lmm_tui.runs.fleets import folder_for_new_runs
 from lmm_tui.terminal import first_paint, notices
 from lmm_tui.terminal.capture import Terminal
 from lmm_tui.textual_patches.install import forget_terminal_contents
@@ -66,7 +65,7 @@ class CockpitApp(SettingsApp):
     after the first paint. `habits` are those of the last visit; a run that starts is seen first.
     """
 
-    CSS_PATH = ["cockpit.tcss", "configure.tcss"]
+    CSS_PATH = ["cockpit.tcss", style_sheets.FORM]
     TITLE = "lmm-tui"
     BINDINGS = bindings("app")
 
@@ -315,6 +314,7 @@ class CockpitApp(SettingsApp):
 
     def _configure_another(self, **settings: str) -> None:
         from lmm_tui.engine.config.resolve import resolve
+        from lmm_tui.runs.fleets import folder_for_new_runs
 
         folder = str(folder_for_new_runs(self.runs_dir))
         self._configure(resolve(assignments={"runs_dir": folder, **settings}))

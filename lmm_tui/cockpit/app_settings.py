@@ -11,7 +11,6 @@ from lmm_tui.cockpit.messages import SettingsAnswered
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.metrics import names
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ class SettingsApp(HelpfulApp):
             )
             return
         from lmm_tui.cockpit.screens.live_settings import LiveSettings, current_settings
+        from lmm_tui.metrics import names
 
         rates = session.series.get(names.LR)
         present = rates.last_value if rates else None

@@ -6,9 +6,7 @@ pass on, and clashes are errors. Binding is done by Textual, display by `lmm_tui
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,10 +36,12 @@ def load(path: Path | None = None) -> Keymap:
     Raises KeymapError, which names the file and the id.
     """
     path = path or user_settings() / "keys.toml"
+    if not path.exists():
+        return {}
+    import tomllib
+
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as error:
         raise KeymapError(
             "{path}: cannot be read as TOML ({error})", path=path, error=error
@@ -55,6 +55,8 @@ def load(path: Path | None = None) -> Keymap:
 def _keys(path: Path, name: str, value: object) -> tuple[str, ...]:
     known = [row.id for row in KEYS]
     if name not in known:
+        import difflib
+
         near = difflib.get_close_matches(name, known, 1)
         raise KeymapError(
             "{path}: nothing is called {name!r}; did you mean {near}?"

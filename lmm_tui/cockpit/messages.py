@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from lmm_tui.engine.run.control_mailbox import Reply
-
 if TYPE_CHECKING:
     from lmm_tui.engine.config.run_config import RunConfig
+    from lmm_tui.engine.run.control_mailbox import Reply
 
 OVERLAY = "overlay"
 """The name of the overlay screen, which is opened from the list of runs."""

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
 from lmm_tui.guarded_files import replace_text
-from lmm_tui.runs.away_summary import LastSeen
 from lmm_tui.user_folders import user_settings
 
 if TYPE_CHECKING:
+    from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
     from lmm_tui.engine.run.reader import Reader
+    from lmm_tui.runs.away_summary import LastSeen
 
 _MOST_SEEN = 50
 
@@ -41,12 +41,16 @@ class Preferences:
 
     @property
     def shelf(self) -> PinnedMetrics:
+        from lmm_tui.cockpit.pinned_metrics import PinnedMetrics
+
         return PinnedMetrics(self.pinned, frozenset(self.hidden))
 
     def with_shelf(self, shelf: PinnedMetrics) -> Preferences:
         return replace(self, pinned=shelf.pinned, hidden=tuple(sorted(shelf.hidden)))
 
     def last_seen(self, run: Path) -> LastSeen | None:
+        from lmm_tui.runs.away_summary import LastSeen
+
         for path, seen, step in self.seen:
             if path == str(run.resolve()):
                 return LastSeen(seen, step)
@@ -56,6 +60,8 @@ class Preferences:
         """With how far a live run has come, for a summary when it is seen again."""
         if session is None or session.foreign:
             return self
+        from lmm_tui.runs.away_summary import LastSeen
+
         view = session.view
         seen = LastSeen(time.time(), view.status.step) if view.active else None
         return self.with_seen(session.run_dir.path, seen)

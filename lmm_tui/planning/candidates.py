@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.checkpoint_names import checkpoint_step, list_checkpoints
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import NOTHING, number, size
-from lmm_tui.runs.run_list import ListedRun, RunList
+
+if TYPE_CHECKING:
+    from lmm_tui.runs.run_list import ListedRun
 
 _DEPTH, _MOST, _SEARCHING_S = 4, 300, 0.5
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
@@ -51,7 +54,7 @@ def settings_candidates(runs_dir: str) -> list[Candidate]:
 
     found = [
         Candidate(run.name, tr("run · {stage}", stage=run.summary.info.stage))
-        for run in RunList(Path(runs_dir)).read()
+        for run in _runs(runs_dir)
         if (run.summary.path / "config.toml").is_file()
     ]
     for name in recipe_names():
@@ -69,11 +72,17 @@ def devices() -> list[Candidate]:
     return [Candidate("auto", tr("the best of this machine")), *found]
 
 
+def _runs(runs_dir: str) -> tuple[ListedRun, ...]:
+    from lmm_tui.runs.run_list import RunList
+
+    return RunList(Path(runs_dir)).read()
+
+
 def pretrained_runs(runs_dir: str) -> list[ListedRun]:
     """Runs with weights, the newest first."""
     return [
         run
-        for run in RunList(Path(runs_dir)).read()
+        for run in _runs(runs_dir)
         if not run.is_log and list_checkpoints(run.summary.path / "checkpoints")
     ]
 
@@ -129,7 +138,7 @@ def _data(config: RunConfig) -> list[Candidate]:
 def _tokenizers(config: RunConfig) -> list[Candidate]:
     found = [
         Candidate(str(run.summary.path / "tokenizer.json"), tr("tokenizer of the run"))
-        for run in RunList(Path(config.runs_dir)).read()
+        for run in _runs(config.runs_dir)
         if (run.summary.path / "tokenizer.json").is_file()
     ]
     near = _nearby(lambda name: name == "tokenizer.json", Path(config.runs_dir).resolve())

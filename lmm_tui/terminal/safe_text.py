@@ -23,7 +23,7 @@ _MAX_MARKS = 3
 
 _OPENING, _CLOSING = "（《「『“‘【", "，。、；：？！）》」』”’】…"
 _HAN = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
-_PIECE = re.compile(
+_PIECE = (
     rf"\s+|\[[^\s\]]*\]?|[{_OPENING}]*(?:[{_HAN}]|[^\s{_HAN}{_OPENING}{_CLOSING}]+)?[{_CLOSING}]*"
 )
 """A unit that is not broken: white space, a word, or a Chinese character with its punctuation.
@@ -95,7 +95,7 @@ def wrap(text: str, width: int) -> list[str]:
 def breaks(text: str, width: int) -> Iterator[int]:
     """Offsets at which the lines of `wrap` begin, except the first; leading space is kept."""
     at = taken = 0
-    for found in _PIECE.findall(text):
+    for found in re.findall(_PIECE, text):
         pieces = [found]
         if cell_len(found) > width and not found.isspace():
             pieces = [part for word in _PART.findall(found) for part in chop_cells(word, width)]

@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import textual.screen
-from rich.console import Console
-from rich.control import Control
+from rich.console import Console, RenderableType
 from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
 from textual._context import active_app
 from textual.app import App
@@ -95,8 +94,7 @@ class TrackedUpdate(CompositorUpdate, ABC):
 
     def render_segments(self, console: Console) -> str:
         return "".join(
-            Control.move_to(x, y).segment.text + strip.render(console)
-            for x, y, strip in self.take()
+            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self.take()
         )
 
 
@@ -127,6 +125,16 @@ class LinesUpdate(TrackedUpdate):
 
 class PartialCompositor(Compositor):
     """Textual's compositor, with updates made from the changed parts alone."""
+
+    def render_update(
+        self,
+        full: bool = False,
+        screen_stack: list[Screen[Any]] | None = None,
+        simplify: bool = False,
+    ) -> RenderableType | None:
+        if active_app.get()._batch_count and not full:
+            return None  # It would be dropped: what changed stays marked, and is painted after.
+        return super().render_update(full, screen_stack, simplify)
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         if simplify:  # For a picture in a file.

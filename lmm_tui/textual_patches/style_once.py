@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from textual.app import App
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.events import ScreenResume
@@ -26,7 +27,9 @@ def install() -> None:
     Stylesheet.__init__ = _with_room(Stylesheet.__init__)  # type: ignore[method-assign]
     Stylesheet.set_variables = _if_changed(Stylesheet.set_variables)  # type: ignore[method-assign]
     Stylesheet.reparse = _with_cache(Stylesheet.reparse)  # type: ignore[method-assign]
+    RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]  # Theirs, not in Python.
     DOMNode.update_node_styles = _if_mounted(DOMNode.update_node_styles)  # type: ignore[method-assign]
+    App._load_screen_css = _with_its_own(App._load_screen_css)  # type: ignore[method-assign]
     Screen._on_screen_resume = _styled_once(Screen._on_screen_resume)  # type: ignore[method-assign]
 
 
@@ -65,6 +68,19 @@ def _if_mounted(update: Callable[..., None]) -> Callable[..., None]:
             update(self, animate)
 
     return update_if_mounted
+
+
+def _with_its_own(load: Callable[..., None]) -> Callable[..., None]:
+    """Theirs reads the style sheet of a screen that is styled already, and not yet in the tree."""
+
+    @wraps(load)
+    def load_and_apply(self: App[Any], screen: Screen[Any]) -> None:
+        known = len(self.stylesheet.source)
+        load(self, screen)
+        if len(self.stylesheet.source) != known:
+            self.stylesheet.apply(screen)
+
+    return load_and_apply
 
 
 def _styled_once(resume: Callable[..., None]) -> Callable[..., None]:

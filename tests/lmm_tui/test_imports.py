@@ -76,6 +76,43 @@ def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: 
     )
 
 
+FIRST_PAINT = """
+import sys
+import lmm_tui.cli.main, lmm_tui.cli.launcher
+from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.engine.config.run_config import RunConfig
+there = set()
+app = CockpitApp(config=RunConfig.defaults(), start=print, on_painted=lambda: painted())
+def painted():
+    there.update(sys.modules)
+    app.exit()
+app.run(headless=True, size=(120, 36))
+assert there
+for name in set(sys.modules) - there:
+    del sys.modules[name]
+"""
+LATER = (
+    *("click", "click.core", "tomllib", "numpy", "psutil"),
+    "lmm_tui.cockpit.widgets.run_line",
+    "lmm_tui.data.text.source",
+    "lmm_tui.engine.config.recipe",
+    "lmm_tui.engine.config.trust",
+    "lmm_tui.engine.run.reader",
+    "lmm_tui.metrics.health.verdict",
+    "lmm_tui.planning.data_summary",
+    "lmm_tui.planning.step_benchmark",
+    "lmm_tui.runs.away_summary",
+    "lmm_tui.runs.run_list",
+    "lmm_tui.runs.status_text",
+    "lmm_tui.sweeps.axes",
+)
+"""What the form says nothing of before it is asked."""
+
+
+def test_the_form_is_painted_with_what_it_shows_and_no_more(tmp_path: Path) -> None:
+    assert not loaded(FIRST_PAINT, tmp_path, *HEAVY, *LATER)
+
+
 def test_the_list_of_runs_is_painted_without_what_draws_charts(tmp_path: Path) -> None:
     program = "import lmm_tui.cli.launcher, lmm_tui.cockpit.screens.runs_screen"
     assert not loaded(program, tmp_path, *HEAVY, "numpy", "psutil", "pydantic")

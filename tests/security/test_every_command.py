@@ -32,6 +32,7 @@ from strangers import (
 from terminals import Pty
 
 from lmm_tui.cli import main
+from lmm_tui.cli.command_line import COMMANDS
 from lmm_tui.engine.run.checkpoint_names import list_checkpoints
 
 pytestmark = pytest.mark.timeout(240)
@@ -155,7 +156,7 @@ ELSEWHERE = ("names", "doctor", "cache", "sweep", "worker", "mcp", "data")
 
 def test_every_command_stands_here() -> None:
     tried = {words[0] for words in READ + USED} | {"runs", "monitor"}
-    assert tried == main.COMMANDS.keys()
+    assert tried == COMMANDS.keys()
 
 
 @pytest.mark.usefixtures("forked_children")

@@ -9,12 +9,12 @@ import click
 from repository import ROOT
 
 from lmm_tui.charts.viewport import AXES
-from lmm_tui.cli import main
+from lmm_tui.cli.command_line import COMMANDS, cli
 from lmm_tui.cli.help_text import paragraphs
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens import form_labels
 from lmm_tui.cockpit.screens.form_tabs import section_of
-from lmm_tui.cockpit.widgets.run_header import BADGES
+from lmm_tui.cockpit.widgets.run_line import BADGES
 from lmm_tui.engine.config.options import _BOUNDS, options
 from lmm_tui.engine.config.recipe import load_recipe, recipe_names
 from lmm_tui.engine.run.events import Kind
@@ -46,7 +46,7 @@ def said_in_code() -> set[str]:
 
 def said_from_tables() -> set[str]:
     """What is given to `tr` from tables, by name."""
-    said = {*main.COMMANDS.values()}
+    said = {*COMMANDS.values()}
     for key in KEYS:
         said |= {key.title, key.help, key.group}
         said |= {named for named in (f"{key.group}|{key.title}",) if named in CHINESE}
@@ -84,8 +84,8 @@ def said_by_help() -> set[str]:
     """What `--help` of any command says, click's own words among it."""
     bounded = {f"{option.help} ({option.allowed})" for option in options()}
     said = {"Options", "Commands", "Usage: "}
-    context = click.Context(main.cli)
-    for command in (main.cli, *(main.cli.get_command(context, name) for name in main.COMMANDS)):
+    context = click.Context(cli)
+    for command in (cli, *(cli.get_command(context, name) for name in COMMANDS)):
         said |= {*paragraphs(command.help)}
         said |= {param.help or "" for param in command.get_params(click.Context(command))
                  if isinstance(param, click.Option)}  # fmt: skip

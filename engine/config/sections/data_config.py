@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from lmm_tui.data.builtin.task import KINDS
-from lmm_tui.data.text.source import Source
 from lmm_tui.engine.config.sections.columns_config import ColumnsConfig
 from lmm_tui.engine.config.sections.section import Section
 from lmm_tui.engine.config.sections.source_config import SourceConfig
 from lmm_tui.message import Message
+
+if TYPE_CHECKING:
+    from lmm_tui.data.text.source import Source
 
 
 class DataConfig(Section):
@@ -66,6 +68,8 @@ class DataConfig(Section):
     @property
     def inputs(self) -> list[Source]:
         """All sources as the readers take them."""
+        from lmm_tui.data.text.source import Source
+
         columns = self.columns.named
         if self.sources:
             return [one.source(columns) for one in self.sources]

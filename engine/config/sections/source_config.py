@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field, field_validator
 
 from lmm_tui.data.errors import DataError
-from lmm_tui.data.text.row_filter import RowFilter
-from lmm_tui.data.text.source import Source
 from lmm_tui.engine.config.sections.section import Section
+
+if TYPE_CHECKING:
+    from lmm_tui.data.text.source import Source
 
 
 class SourceConfig(Section):
@@ -31,6 +34,8 @@ class SourceConfig(Section):
     @classmethod
     def _is_comparison(cls, value: str | None) -> str | None:
         if value is not None:
+            from lmm_tui.data.text.row_filter import RowFilter
+
             try:
                 RowFilter.parse(value)
             except DataError as error:
@@ -39,6 +44,9 @@ class SourceConfig(Section):
 
     def source(self, columns: dict[str, str]) -> Source:
         """As the readers take it."""
+        from lmm_tui.data.text.row_filter import RowFilter
+        from lmm_tui.data.text.source import Source
+
         chosen = RowFilter.parse(self.filter) if self.filter else None
         return Source.parse(self.path, columns, chosen)
 

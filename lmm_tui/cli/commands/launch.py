@@ -64,7 +64,6 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
     if retries and not detach:
         raise LmmError("--retries: only a run in a process of its own is resumed; add --detach")
     if capabilities.can_host_app():
-        first_paint.hurry()
         from lmm_tui.cli.launcher import launch_cockpit
 
         return launch_cockpit(
@@ -83,6 +82,7 @@ def start_run(start: StartRequest, context: click.Context, *, configure: bool) -
 
 
 def _train(start: StartRequest, grace_s: float) -> int:
+    first_paint.arrived()  # There is none.
     from lmm_tui.cli import headless_ranks
 
     return headless_ranks.train(start.config, start.resume, grace_s=grace_s)

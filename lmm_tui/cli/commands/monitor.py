@@ -11,7 +11,7 @@ from lmm_tui.cli.options import no_mouse_option, runs_dir_option
 from lmm_tui.engine.run.find_run import find_path, holds_runs, list_runs
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.errors import LmmError
-from lmm_tui.terminal import capabilities, first_paint
+from lmm_tui.terminal import capabilities
 
 
 @click.command("monitor")
@@ -52,7 +52,6 @@ def command(names: tuple[str, ...], runs_dir: Path, no_mouse: bool) -> int:
         raise LmmError(
             "monitor needs a terminal; `lmm-tui status` and `lmm-tui plot --text` do without"
         )
-    first_paint.hurry()
     from lmm_tui.cli.launcher import monitor_cockpit
 
     beside = None if chosen and chosen.exists() else runs_dir

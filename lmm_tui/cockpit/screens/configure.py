@@ -7,7 +7,6 @@ it is dismissed with a checked RunConfig, or with None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,6 +14,7 @@ from textual.containers import Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Input
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import CONFIGURE
 from lmm_tui.cockpit.screens.background_thread import run_in_background
@@ -25,9 +25,11 @@ from lmm_tui.cockpit.screens.configure_outlook import (
     KnownFacts,
     StepsTried,
     find_devices,
+    look_at_data,
     name_taken,
     same_data,
     same_step_time,
+    try_steps,
 )
 from lmm_tui.cockpit.screens.form_tabs import TABS, keys_of, matters
 from lmm_tui.cockpit.screens.memory_simulation import MemorySimulated, MemorySimulation
@@ -45,9 +47,6 @@ from lmm_tui.engine.config.resolve import with_changes
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
-from lmm_tui.planning.candidates import candidates, is_list_of_names, pretrained_runs
-from lmm_tui.planning.data_summary import summarize_data
-from lmm_tui.planning.step_benchmark import seconds_a_step
 from lmm_tui.terminal.safe_text import clean
 
 _DATA_KEYS = ("data.source", "data.more", "data.tokenizer")
@@ -64,7 +63,7 @@ LOOK_AFTER_S, CHECKS_AFTER_S, DEVICES_AFTER_S = 0.05, 0.2, 0.5
 class ConfigureScreen(SweepFromForm):
     """Dismissed with a configuration that may be started, or with None where none was wanted."""
 
-    CSS_PATH = Path(__file__).parents[1] / "configure.tcss"
+    CSS_PATH = style_sheets.FORM
     AUTO_FOCUS = "#model-preset > ChoiceRow"
     HORIZONTAL_BREAKPOINTS = [(WIDE, "-wide")]
     VERTICAL_BREAKPOINTS = [(TALL, "-tall")]
@@ -187,6 +186,7 @@ class ConfigureScreen(SweepFromForm):
             self.focus_next()
             return
         from lmm_tui.cockpit.screens.pick_dialog import PickDialog
+        from lmm_tui.planning.candidates import candidates, is_list_of_names
 
         key, config = field.option.key, self._config
         several = is_list_of_names(key)
@@ -298,11 +298,7 @@ class ConfigureScreen(SweepFromForm):
     def _look_at_data(self) -> None:
         config = self._config
 
-        def read() -> DataSeen:
-            starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
-            return DataSeen(config, summarize_data(config), starts)
-
-        run_in_background(self, "data", read)
+        run_in_background(self, "data", lambda: look_at_data(config))
 
     async def on_data_seen(self, event: DataSeen) -> None:
         if not same_data(event.config, self._config):
@@ -375,7 +371,7 @@ class ConfigureScreen(SweepFromForm):
         run_in_background(
             self,
             "try",
-            lambda: StepsTried(config, seconds_a_step(config)),
+            lambda: try_steps(config),
             refused=lambda why: StepsTried(config, None, why),
         )
         return True

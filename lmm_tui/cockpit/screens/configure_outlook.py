@@ -20,11 +20,11 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.metrics.stages.built_in import BUILT_IN
-from lmm_tui.planning.data_summary import DataFacts
 from lmm_tui.planning.estimate import Estimate, estimate
 
 if TYPE_CHECKING:
     from lmm_tui.engine.device import DeviceInfo
+    from lmm_tui.planning.data_summary import DataFacts
     from lmm_tui.planning.simulated_memory import Simulated
 
 _NEED_A_START = ("sft", "dpo", "grpo")
@@ -74,6 +74,15 @@ class DataSeen(Message):
     """Runs that this one could start from."""
 
 
+def look_at_data(config: RunConfig) -> DataSeen:
+    """Look at files and runs: the disk may be slow."""
+    from lmm_tui.planning.candidates import pretrained_runs
+    from lmm_tui.planning.data_summary import summarize_data
+
+    starts = tuple(run.name for run in pretrained_runs(config.runs_dir))
+    return DataSeen(config, summarize_data(config), starts)
+
+
 @dataclass
 class StepsTried(Message):
     """A thread has measured how long a step of `config` takes, or could not."""
@@ -81,6 +90,13 @@ class StepsTried(Message):
     config: RunConfig
     seconds_a_step: float | None
     error: str = ""
+
+
+def try_steps(config: RunConfig) -> StepsTried:
+    """Train a few steps. Raises WorkerError."""
+    from lmm_tui.planning.step_benchmark import seconds_a_step
+
+    return StepsTried(config, seconds_a_step(config))
 
 
 @dataclass
@@ -143,15 +159,14 @@ class KnownFacts:
 
     def estimate(self, config: RunConfig) -> Estimate:
         """Raises ConfigError where the numbers make no model."""
-        facts = self.data or DataFacts()
         precision: str = config.train.precision
         device = self.device(config)
         if precision == "auto" and device is not None:
             precision = device.precision
         return estimate(
             config,
-            corpus_bytes=facts.bytes,
-            vocab_size=facts.vocab_size,
+            corpus_bytes=self.data.bytes if self.data else None,
+            vocab_size=self.data.vocab_size if self.data else None,
             half_precision=precision in ("bf16", "fp16"),
             on_card=device is not None and device.name != "cpu",
             shape=self.start_shapes.get(config.start_from or ""),

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.widgets.prose import Prose
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -32,6 +33,8 @@ STAY = Choice("", "escape", mark("Cancel"))
 
 class ChoiceDialog(ModalScreen[str]):
     """Returns the id of a choice, or `""` for leaving all as it is, which is focused at first."""
+
+    CSS_PATH = style_sheets.SCREENS
 
     def __init__(
         self, title: str, text: str, choices: Sequence[Choice], *, code: str = "", first: str = ""
@@ -78,6 +81,8 @@ class ChoiceDialog(ModalScreen[str]):
 
 class AskDialog(ModalScreen[str | None]):
     """Returns one line, or None; `judge` returns what is wrong with a line, or nothing."""
+
+    CSS_PATH = style_sheets.SCREENS
 
     def __init__(
         self, title: str, text: str, value: str = "", judge: Callable[[str], str] | None = None

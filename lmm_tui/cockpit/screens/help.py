@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import Key, help_groups
 from lmm_tui.cockpit.screens.dialogs import pressed
 from lmm_tui.cockpit.widgets.filter_input import FilterInput
@@ -37,6 +38,7 @@ class HelpScreen(ModalScreen[Key | None]):
     Closed by the key that opened it, by escape and by q.
     """
 
+    CSS_PATH = style_sheets.SCREENS
     BINDINGS = [
         Binding("escape,question_mark,f1,q", "dismiss", "close", id="help.close", show=False),
         Binding("slash", "find", "search", id="help.find", show=False),

@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import settings_table
 from lmm_tui.i18n.language import mark, tr
@@ -72,6 +73,8 @@ _ALWAYS_SET = "val_every"
 
 class LiveSettings(ModalScreen[Changes | None]):
     """A field per setting; enter shows what would change, enter again confirms it."""
+
+    CSS_PATH = style_sheets.SCREENS
 
     def __init__(self, current: Mapping[str, float], present_lr: float | None = None) -> None:
         """`current` has values by name; those that are missing can be set all the same.

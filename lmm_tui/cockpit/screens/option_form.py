@@ -6,12 +6,13 @@ A tab is made when it is first opened, so that the form opens at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Static
+from textual.widgets import Static
 
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.screens.form_defaults import effective_values
@@ -24,6 +25,7 @@ from lmm_tui.cockpit.screens.form_tabs import (
     matters,
     section_of,
 )
+from lmm_tui.cockpit.widgets.form_button import FormButton
 from lmm_tui.cockpit.widgets.option_field import (
     CHANGED_MARK,
     LISTS,
@@ -37,8 +39,10 @@ from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_range
 from lmm_tui.planning.candidates import has_candidates
-from lmm_tui.sweeps.axes import Axis
 from lmm_tui.terminal.safe_text import fit
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
 
 _HELP_KEY = next(key.key_display.split()[-1] for key in KEYS if key.id == "app.help")
 
@@ -57,8 +61,8 @@ class OptionForm(Vertical):
     def compose(self) -> ComposeResult:
         yield Vertical(*self._fields(self._options_of(ESSENTIALS)), id=_tab_id(0), classes="tab")
         with Horizontal(id="buttons"):
-            yield Button(tr("Start"), id="start", variant="primary", compact=True)
-            yield Button(tr("Cancel"), id="leave", compact=True)
+            yield FormButton(tr("Start"), id="start")
+            yield FormButton(tr("Cancel"), id="leave")
             yield Static(id="promise")
         yield Static(id="explanation")
 

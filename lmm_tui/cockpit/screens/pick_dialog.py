@@ -19,6 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.cockpit.screens.dialogs import pressed
 from lmm_tui.i18n.language import tr
@@ -41,6 +42,7 @@ class PickDialog(ModalScreen[list[str] | None]):
     `judge` says why a value cannot be taken, in a sentence, or nothing.
     """
 
+    CSS_PATH = style_sheets.SCREENS
     AUTO_FOCUS = "#values"
     DEFAULT_CSS = """
     PickDialog { align: center middle; }

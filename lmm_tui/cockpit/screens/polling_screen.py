@@ -15,6 +15,7 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.screens.background_thread import run_in_background
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
@@ -24,6 +25,7 @@ from lmm_tui.terminal.safe_text import clean
 class PollingScreen(Screen[None]):
     """Subclasses implement `look`."""
 
+    CSS_PATH = style_sheets.SCREENS
     LOOK_EVERY_S: ClassVar[float] = 2.0
 
     # What gets or loses the focus paints itself: Textual would paint the whole screen as well.

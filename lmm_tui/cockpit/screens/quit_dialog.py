@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.messages import Departure
 from lmm_tui.i18n.language import tr
@@ -19,6 +20,7 @@ from lmm_tui.i18n.language import tr
 class QuitDialog(ModalScreen[Departure | None]):
     """An `owned` run trains in this process, others in one of their own."""
 
+    CSS_PATH = style_sheets.SCREENS
     BINDINGS = bindings("dialog")
     AUTO_FOCUS = "#detach"
 

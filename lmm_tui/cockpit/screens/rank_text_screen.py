@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.dialogs import pressed
 from lmm_tui.engine.parallel.stacks import StackGroup
@@ -27,6 +28,7 @@ _MOST_LINES = 2000
 class RankTextScreen(ModalScreen[None]):
     """Scrolls; esc closes it."""
 
+    CSS_PATH = style_sheets.SCREENS
     DEFAULT_CSS = """
     RankTextScreen { align: center middle; }
     #ranktext { width: 95%; height: 95%; border: round $accent; background: $surface;

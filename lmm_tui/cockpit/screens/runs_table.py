@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.cells import cell_len
 
 from lmm_tui.cockpit.widgets.health_panel import VERDICT_STYLES
-from lmm_tui.cockpit.widgets.run_header import BADGES
+from lmm_tui.cockpit.widgets.run_line import BADGES
 from lmm_tui.cockpit.widgets.styled_line import Part
 from lmm_tui.cockpit.widgets.table import TableColumn, TableRow
 from lmm_tui.i18n.language import mark, tr

@@ -14,6 +14,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.cockpit.keys import bindings
 from lmm_tui.cockpit.screens.dialogs import Choice, ChoiceDialog, pressed
 from lmm_tui.cockpit.widgets.samples_panel import LOSS_STYLES
@@ -36,6 +37,7 @@ class SpikesScreen(ModalScreen[int | None]):
     A live run is rolled back; of one that has ended a new run is set up.
     """
 
+    CSS_PATH = style_sheets.SCREENS
     DEFAULT_CSS = """
     SpikesScreen { align: center middle; }
     #spikes { width: 90%; height: 90%; border: round $accent; background: $surface;

@@ -5,7 +5,6 @@ How it is swept is asked for in one line, in the words of `lmm-tui sweep`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,10 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import listed, tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.planning.command_line import command_line
-from lmm_tui.sweeps.axes import Axis, SweepError, space_size, written
 from lmm_tui.terminal.safe_text import clean
 
 if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
     from lmm_tui.sweeps.sweep_plan import SweepWishes
 
 _TRIALS_OF_A_RANGE = 20
@@ -50,6 +49,7 @@ class SweepFromForm(SettingsFiles):
     def ask_sweep(self, axes: tuple[Axis, ...]) -> None:
         """Ask how the space is swept, then begin."""
         from lmm_tui.cockpit.screens.dialogs import AskDialog
+        from lmm_tui.sweeps.axes import written
         from lmm_tui.sweeps.sweep_plan import choose
 
         def judge(text: str) -> str:
@@ -96,6 +96,7 @@ class SweepFromForm(SettingsFiles):
 
 def read_wishes(text: str) -> SweepWishes:
     """From words such as `trials=20 prune=median`. Raises SweepError."""
+    from lmm_tui.sweeps.axes import SweepError
     from lmm_tui.sweeps.sweep_plan import PRUNERS, SAMPLERS, SweepWishes
 
     found: dict[str, Any] = {}
@@ -118,6 +119,8 @@ def sweep_promise(axes: Sequence[Axis]) -> str:
     """What will be trained; empty where nothing is varied."""
     if not axes:
         return ""
+    from lmm_tui.sweeps.axes import space_size
+
     keys = listed([axis.key.rpartition(".")[2] for axis in axes])
     if any(axis.is_range for axis in axes):
         return tr("a sweep over {keys}", keys=keys)
@@ -128,6 +131,10 @@ def form_command(config: RunConfig, axes: Sequence[Axis]) -> str:
     """The command that starts the same: a sweep where something is varied, else a run."""
     if not axes:
         return command_line(config)
+    import shlex
+
+    from lmm_tui.sweeps.axes import written
+
     varied = {axis.key for axis in axes}
     sets = " ".join(f"--set {shlex.quote(written(axis))}" for axis in axes)
     trials = f" --trials {_TRIALS_OF_A_RANGE}" if any(axis.is_range for axis in axes) else ""
@@ -135,6 +142,8 @@ def form_command(config: RunConfig, axes: Sequence[Axis]) -> str:
 
 
 if __name__ == "__main__":
+    from lmm_tui.sweeps.axes import Axis, SweepError
+
     print(read_wishes("trials=20 prune=median"))
     print(form_command(RunConfig(), [Axis("optim.lr", (1e-3, 3e-3))]))
     try:

@@ -9,6 +9,7 @@ from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmm_tui.cockpit import style_sheets
 from lmm_tui.i18n.language import tr
 
 SMALLEST = Size(60, 15)
@@ -21,6 +22,7 @@ def too_small(size: Size) -> bool:
 class TooSmallScreen(ModalScreen[None]):
     """Closed by the app once the terminal is large enough; the run is not affected."""
 
+    CSS_PATH = style_sheets.SCREENS
     BINDINGS = [Binding("q", "app.request_quit", "leave", id="too_small.leave", show=False)]
 
     def compose(self) -> ComposeResult:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.cells import cell_len
-from rich.highlighter import Highlighter
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
@@ -24,7 +22,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmm_tui.cockpit.widgets.choice import ChoiceRow
-from lmm_tui.cockpit.widgets.text_input import TextInput
+from lmm_tui.cockpit.widgets.text_input import TextInput, VisibleText
 from lmm_tui.engine.config.assignments import toml_value
 from lmm_tui.engine.config.config_error import ConfigError
 from lmm_tui.engine.config.options import Option, checked, lookup
@@ -35,9 +33,11 @@ from lmm_tui.errors import LmmError
 from lmm_tui.i18n.language import mark, tr
 from lmm_tui.i18n.translate_messages import translate_message, translate_range
 from lmm_tui.planning.typed_values import epochs_in, plain_number, words_in, words_text
-from lmm_tui.sweeps.axes import Axis, SweepError, axis_of, values_axis
-from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit, wrap
+from lmm_tui.terminal.safe_text import clean, fit, wrap
 from lmm_tui.toml_text import TomlError, parse_toml
+
+if TYPE_CHECKING:
+    from lmm_tui.sweeps.axes import Axis
 
 UNSET = mark("unset")
 CHANGED_MARK = "●"
@@ -288,6 +288,8 @@ class OptionField(Widget):
         return choice if isinstance(choice, bool) else parse(self.option, _plain(choice))
 
     def _axis(self) -> Axis | None:
+        from lmm_tui.sweeps.axes import SweepError, axis_of, values_axis
+
         if not isinstance(self._editor, ChoiceRow):
             whole = self.option.kind in (int, float) and plain_number(self.text) != self.text
             return None if whole else axis_of(self.option, self.text)
@@ -307,7 +309,7 @@ class OptionField(Widget):
         text = to_text(self.option, self.value)
         if choices:
             return ChoiceRow(choices, text, label=self._choice_label)
-        return TextInput(text, prompt=tr(UNSET), highlighter=_VisibleText())
+        return TextInput(text, prompt=tr(UNSET), highlighter=VisibleText())
 
 
 def field_id(key: str) -> str:
@@ -377,18 +379,6 @@ def _choices(option: Option) -> Sequence[str]:
     if option.kind is bool:
         return ([UNSET] if option.optional else []) + ["no", "yes"]
     return option.choices
-
-
-class _VisibleText(Highlighter):
-    """Replaces control characters, so that none is sent to the terminal."""
-
-    def __call__(self, text: str | Text) -> Text:
-        plain = text.plain if isinstance(text, Text) else text
-        shown = "".join((clean(char) or REPLACEMENT)[0] for char in plain)
-        return Text(shown, no_wrap=True, overflow="ignore", end="")
-
-    def highlight(self, text: Text) -> None:
-        """No colours: `__call__` does all."""
 
 
 if __name__ == "__main__":

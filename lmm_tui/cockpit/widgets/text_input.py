@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from rich.cells import cell_len
+from rich.highlighter import Highlighter
+from rich.text import Text
 from textual.geometry import Size
 from textual.reactive import Reactive, reactive
 from textual.widgets import Input
 
-from lmm_tui.terminal.safe_text import fit
+from lmm_tui.terminal.safe_text import REPLACEMENT, clean, fit
 
 
 class TextInput(Input):
@@ -37,6 +39,18 @@ class TextInput(Input):
     def _cut(self) -> None:
         whole = cell_len(self.prompt)
         self.placeholder = fit(self.prompt, min(self.content_size.width or whole, whole))
+
+
+class VisibleText(Highlighter):
+    """Replaces control characters, so that none is sent to the terminal."""
+
+    def __call__(self, text: str | Text) -> Text:
+        plain = text.plain if isinstance(text, Text) else text
+        shown = "".join((clean(char) or REPLACEMENT)[0] for char in plain)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+    def highlight(self, text: Text) -> None:
+        """No colours: `__call__` does all."""
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from made_runs import make_run
 
 from lmm_tui import __version__
 from lmm_tui.cli import main
+from lmm_tui.cli.command_line import COMMANDS
 from lmm_tui.cli.settings import FLAGS
 from lmm_tui.engine.config.config_file import to_toml
 from lmm_tui.engine.config.options import options
@@ -47,11 +48,11 @@ def test_help_names_every_command(capsys: Capture) -> None:
     shown = capsys.readouterr().out
     assert main.run([]) == 0
     assert capsys.readouterr().out == shown
-    for name, line in main.COMMANDS.items():
+    for name, line in COMMANDS.items():
         assert f"  {name}" in shown and line in shown
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_of_its_own(name: str, capsys: Capture) -> None:
     assert main.run([name, "--help"]) == 0
     assert f"Usage: lmm-tui {name}" in capsys.readouterr().out

@@ -16,7 +16,8 @@ from hostile_strings import CORPUS, EVIL, FORMULAS, hostile_run, unsafe
 from looking import screen_text
 from processes import ROOT
 
-from lmm_tui.cli.main import COMMANDS, run
+from lmm_tui.cli.command_line import COMMANDS
+from lmm_tui.cli.main import run
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.engine.run.run_dir import RunDir
@@ -190,7 +191,7 @@ async def test_toasts_titles_and_the_clipboard_hold_nothing_of_it(hostile: RunDi
 
 LIBRARY = f"""
 import logging, sys, threading, warnings
-from lmm_tui.cli import main
+from lmm_tui.cli import command_line, main
 evil = {EVIL!r}
 def command(*args, **kwargs):
     logging.getLogger("transformers").warning(evil)
@@ -209,7 +210,7 @@ def command(*args, **kwargs):
             raise ValueError(evil)
     Broken()
     raise RuntimeError(evil)
-main.cli.main = command
+command_line.cli.main = command
 sys.argv = ["lmm-tui"]
 main.main()
 """

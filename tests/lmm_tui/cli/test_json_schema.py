@@ -11,7 +11,8 @@ from json_schema import TABLES, check_printed
 from made_runs import make_run
 from processes import ROOT
 
-from lmm_tui.cli.main import COMMANDS, run
+from lmm_tui.cli.command_line import COMMANDS
+from lmm_tui.cli.main import run
 from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.evaluation.job import EvaluationOutcome, Job, Score
 from lmm_tui.engine.evaluation.missed_questions import MissedQuestion

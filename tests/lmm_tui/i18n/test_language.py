@@ -17,6 +17,7 @@ from said import CHINESE, said_from_tables, said_in_code
 from syrupy.assertion import SnapshotAssertion
 
 from lmm_tui.cli import main
+from lmm_tui.cli.command_line import COMMANDS
 from lmm_tui.cli.commands.eval import _translate_line
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.cockpit.keys import KEYS
@@ -81,7 +82,7 @@ def test_what_is_asked_for_wins_over_the_locale(
     assert ("列出" in done.stdout.decode(encoding)) is chinese, done.stderr
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_is_chinese_in_lines_that_fit(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from textual.app import App
 from textual.containers import Vertical
 from textual.geometry import Region
 from textual.renderables.background_screen import BackgroundScreen
+from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widgets import Static
 
@@ -240,3 +241,31 @@ async def test_what_lies_over_other_widgets_is_painted_over_them(run, size, monk
         await until(pilot, lambda: "检查点写好了" not in screen_text(app))
         await settled(pilot)
         assert seen.rows == seen._whole()
+
+
+async def test_what_changes_in_a_batch_is_rendered_once_and_after_it():
+    """Textual renders a screen that opens within one, drops that, and renders it all again."""
+    rendered = []
+
+    class Counted(Static):
+        def render_lines(self, crop):
+            rendered.append(app.batched)
+            return super().render_lines(crop)
+
+    class Opened(ModalScreen[None]):
+        def compose(self):
+            yield Counted("opened in a batch")
+
+    class Batched(App[None]):
+        batched = False
+
+    app = Batched()
+    async with app.run_test() as pilot:
+        with app.batch_update():
+            app.batched = True
+            app.push_screen(Opened())
+            for _ in range(5):
+                await pilot.pause()
+            app.batched = False
+        await until(pilot, lambda: rendered)
+        assert not any(rendered) and "opened in a batch" in screen_text(app)

@@ -9,6 +9,7 @@ from textual.dom import DOMNode
 from textual.widgets import Input
 
 from lmm_tui.cockpit.app import CockpitApp
+from lmm_tui.engine.config.run_config import RunConfig
 from lmm_tui.engine.run.reader import Reader
 
 
@@ -30,6 +31,18 @@ async def test_styling_a_new_screen_again_changes_nothing(tmp_path: Path) -> Non
             app.screen.update_node_styles(animate=False)
             assert rules(app.screen) == before, key
     run.close()
+
+
+async def test_a_screen_that_brings_a_style_sheet_is_styled_by_it(tmp_path: Path) -> None:
+    settings = RunConfig.defaults().model_copy(update={"runs_dir": str(tmp_path)})
+    app = CockpitApp(config=settings, start=lambda _: Reader(tmp_path), runs_dir=tmp_path)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.press("f1")
+        await settled(pilot)
+        assert app.screen.styles.align == ("center", "middle")
+        before = rules(app.screen)
+        app.screen.update_node_styles(animate=False)
+        assert rules(app.screen) == before
 
 
 async def test_a_class_given_before_the_mount_is_styled_by_the_mount(tmp_path: Path) -> None:

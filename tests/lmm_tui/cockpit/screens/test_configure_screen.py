@@ -32,7 +32,7 @@ from lmm_tui.engine.model.foreign_shape import ForeignShape
 from lmm_tui.engine.run.checkpoint_names import checkpoint_name
 from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.run_records import RunInfo
-from lmm_tui.planning import simulated_memory
+from lmm_tui.planning import simulated_memory, step_benchmark
 from lmm_tui.planning.command_line import command_line
 from lmm_tui.planning.simulated_memory import Simulated
 from lmm_tui.planning.step_benchmark import seconds_a_step
@@ -199,7 +199,7 @@ async def test_several_targets_are_marked_in_a_list():
 
 async def test_a_benchmark_starts_by_itself_once_the_form_is_quiet(monkeypatch):
     device = SimpleNamespace(name="cpu", description="", memory=10**10, precision="fp32")
-    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.3)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", lambda config: 0.3)
     monkeypatch.setattr(configure, "TRY_AFTER_S", 0.01)
     async with seated(size=(200, 50)) as seat:
         seat.screen.post_message(configure.DevicesFound([device]))
@@ -576,7 +576,7 @@ async def test_a_stage_of_a_recipe_is_loaded_and_nonsense_is_refused(tmp_path: P
 async def test_a_trial_tells_how_long_the_run_takes_until_something_changes(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(configure, "seconds_a_step", lambda config: 0.5)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", lambda config: 0.5)
     async with seated(size=(200, 50)) as seat:
         assert seat.says("ctrl+t benchmarks")
         await seat.press("ctrl+t")
@@ -599,7 +599,7 @@ async def test_a_trial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch)
         run_in_worker(["train", "--stage", "nonsense"])
         return 0.0
 
-    monkeypatch.setattr(configure, "seconds_a_step", refuse)
+    monkeypatch.setattr(step_benchmark, "seconds_a_step", refuse)
     async with seated() as seat:
         await seat.press("ctrl+t")
         await seat.until(lambda: seat.says("Benchmark failed:") and seat.says("nonsense"))
