@@ -23,6 +23,20 @@ LAYERED = ("", ".cli", ".engine", ".metrics", ".data")
 PRIVATE_ALLOWED: dict[str, tuple[str, ...]] = {
     # Textual has no public way to ask what is painted, nor which toasts are shown.
     "tests/support/looking.py": ("_compositor", "_notifications"),
+    # What the event loop and the screen have left to do is public in neither.
+    "tests/support/idle_app.py": (
+        "_wait_for_screen",
+        "_ready",
+        "_screen_stack",
+        "_batch_count",
+        "_on_timer_update",
+        "_layout_required",
+        "_scroll_required",
+        "_repaint_required",
+        "_recompose_required",
+        "_dirty_widgets",
+        "_callbacks",
+    ),
     # What opens hundreds of apps keeps what their style sheets are parsed to.
     "tests/lmm_tui/conftest.py": ("_parse_rules",),
     # What is tested replaces these parts of Textual, or counts what it sends.

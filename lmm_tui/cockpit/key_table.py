@@ -37,11 +37,11 @@ back  escape  -  -  back  Go back to the dashboard from any other screen
 [run]  where: dashboard  group: Run
 probe         p      3   *  sample       Probe and sample the live model now
 pause         space  5   *  pause        Pause or resume; the model stays in memory  toggle_pause
-checkpoint    c      6   *  checkpoint   Write a checkpoint after the current step
-validate      v      7   *  validate     Measure the validation loss now
-export        e      8   *  export       Write the plots as PNG files, in a worker process
+set           L      6   *  change LR    Set learning rate, clipping, intervals  app.change_settings
+checkpoint    c      7   *  checkpoint   Write a checkpoint after the current step
+validate      v      8   *  validate     Measure the validation loss now
+export        e      9   *  export       Write the plots as PNG files, in a worker process
 export_shown  E      -   *  export view  Export what is shown: PNG, SVG or CSV
-set           L      10  *  change       Set learning rate, clipping, intervals  app.change_settings
 
 [next]  where: dashboard  group: Run
 back    b  -  *  step back  Go back to before the run diverged; LR / 3  step_back
@@ -49,17 +49,17 @@ resume  R  -  *  resume     Resume an ended run, or train it longer  resume_run
 fork    f  -  *  fine-tune  Set up a new run that starts from this one  fork_run
 
 [view]  where: dashboard  group: View
-next      ] pagedown  4  -  next page      Show the next page of panels  turn_page(1)
-previous  [ pageup    -  -  previous page  Show the previous page of panels  turn_page(-1)
-zoom      enter z     9  -  zoom           Show the focused panel full screen, or restore it
-restore   escape      -  -  back           Restore a zoomed panel, drop cursor and focus
+next      ] pagedown  4   -  next page      Show the next page of panels  turn_page(1)
+previous  [ pageup    -   -  previous page  Show the previous page of panels  turn_page(-1)
+zoom      enter z     10  -  zoom           Show the focused panel full screen, or restore it
+restore   escape      -   -  back           Restore a zoomed panel, drop cursor and focus
 
 [focus]  where: charts  group: View
 next      tab down j      -  -  next panel      Focus the next panel  app.focus_next
 previous  shift+tab up k  -  -  previous panel  Focus the previous panel  app.focus_previous
 
 [chart]  where: charts  group: Charts: the focused one, or all  action: gesture('*')
-in            + =          10  *  zoom in       Zoom in around the cursor, or at the live edge
+in            + =          11  *  zoom in       Zoom in around the cursor, or at the live edge
 out           -            -   *  zoom out      Zoom out to twice as many steps
 left          left h       -   *  pan left      Pan left by half the window
 right         right l      -   *  pan right     Pan right by half the window; at the end, follow

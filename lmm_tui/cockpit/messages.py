@@ -93,6 +93,8 @@ class SettingsAnswered(Message):
 
 
 if __name__ == "__main__":
+    from lmm_tui.engine.run.control_mailbox import Reply
+
     print(CommandDone("probe", Reply(True, "probed", 12)))
     assert Departure("stop") is Departure.STOP
     print("=== 自测通过 ===")

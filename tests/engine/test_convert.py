@@ -141,7 +141,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None
     folder = tmp_path / "llama"
     model_folder("llama", folder)
     (folder / "model.safetensors").unlink()
-    torch.save({"x": Boom()}, folder / "pytorch_model.bin")
+    torch.save({"x": Boom(), "enough": torch.zeros(10_000)}, folder / "pytorch_model.bin")
     with pytest.raises(WeightsError, match=refused):
         read_weights(folder)
 

@@ -21,7 +21,7 @@ async def test_deep_probes_have_a_page_of_maps_with_layers_as_rows(tmp_path):
         shown = {heat_map.id for heat_map in app.screen.query(HeatMap) if heat_map.size.area}
         assert shown == {"layers-act_rms", "layers-attn_logit_max"}
         await pilot.press("slash", *"act_rms 2", "enter")
-        assert "activation RMS layers.2" in screen_text(app)
+        assert "activation RMS · layers.2" in screen_text(app)
     run.close()
 
 
