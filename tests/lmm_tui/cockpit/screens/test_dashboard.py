@@ -262,7 +262,7 @@ async def test_sizes_may_change_at_any_time(run):
         for size in ((80, 24), (60, 15), (30, 8), (59, 50), (200, 14), (120, 30), (200, 50)):
             await pilot.resize_terminal(*size)
             small = size[0] < 60 or size[1] < 15
-            await until_read(pilot, "resize it to 60x15" if small else "first-words")
+            await until_read(pilot, "resize it to 60x15" if small else "60 / 1,000")
             assert isinstance(app.screen, TooSmallScreen) is small
 
 
@@ -362,6 +362,7 @@ async def test_e_writes_the_plots_in_a_process_of_its_own(run):
         await until(pilot, lambda: "queued: export" in screen_text(app))
         await until(pilot, lambda: toasts(app))
         assert toasts(app)[0].startswith("wrote ")
+        app.clear_notifications()  # They lie on the events.
         await until(pilot, lambda: "export wrote" in screen_text(app))
     assert {path.name for path in run.dir.plots.iterdir()} == {"training.png", "probes.png"}
 
