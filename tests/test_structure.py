@@ -37,6 +37,8 @@ PRIVATE_ALLOWED: dict[str, tuple[str, ...]] = {
         "_dirty_widgets",
         "_callbacks",
     ),
+    "tests/support/late_threads.py": ("_WorkItem",),
+    "tests/support/slow_steps.py": ("_step",),
     # What opens hundreds of apps keeps what their style sheets are parsed to.
     "tests/lmm_tui/conftest.py": ("_parse_rules",),
     # What is tested replaces these parts of Textual, or counts what it sends.

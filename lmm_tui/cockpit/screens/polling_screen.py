@@ -113,6 +113,14 @@ class PollingScreen(Screen[None]):
         run_in_background(self, name, finish, refused)
         return True
 
+    async def _on_message(self, message: Message) -> None:
+        """Results that come while the app ends are dropped.
+
+        Of a screen that is not on the stack Textual then takes away the parts first.
+        """
+        if self.app.is_running or not type(message).__module__.startswith("lmm_tui."):
+            await super()._on_message(message)
+
     def toast(self, text: str, title: str, *, severe: bool = False) -> None:
         """Show a message of any origin: translated, without control characters or markup."""
         self.notify(

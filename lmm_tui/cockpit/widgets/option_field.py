@@ -247,6 +247,7 @@ class OptionField(Widget):
         """Show the effective value of an unset option as its placeholder."""
         if isinstance(self._editor, TextInput):
             self._editor.prompt = text
+            self._fit_editor()  # A sentence wants more room than a number.
         elif self._unset_label != text:
             self._unset_label = text
             self._editor.refresh()

@@ -1,7 +1,7 @@
 """Deep probes in the cockpit: layers over time, a map each, on a page of their own."""
 
 from fake_run import FakeRun
-from looking import cockpit, screen_text
+from looking import cockpit, screen_text, until_read
 
 from lmm_tui.charts.heatmap import HeatMap
 
@@ -15,13 +15,12 @@ async def test_deep_probes_have_a_page_of_maps_with_layers_as_rows(tmp_path):
     async with cockpit(run, (160, 44)) as (app, pilot):
         titles = [page.title for page in app.screen.pages]
         await pilot.press(*["right_square_bracket"] * titles.index("layers over time"))
-        await pilot.pause()
-        text = screen_text(app)
-        assert "activation RMS by layer" in text and "largest attention logit by layer" in text
+        await until_read(pilot, "activation RMS by layer")
+        assert "largest attention logit by layer" in screen_text(app)
         shown = {heat_map.id for heat_map in app.screen.query(HeatMap) if heat_map.size.area}
         assert shown == {"layers-act_rms", "layers-attn_logit_max"}
         await pilot.press("slash", *"act_rms 2", "enter")
-        assert "activation RMS · layers.2" in screen_text(app)
+        await until_read(pilot, "activation RMS · layers.2")
     run.close()
 
 

@@ -7,10 +7,11 @@ import pytest
 from fake_nvml import H100, FakeNvml, used_by
 from fake_run import FakeRun
 from looking import screen_text, until, until_read
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from lmm_tui.cockpit.app import CockpitApp
-from lmm_tui.cockpit.screens.system_screen import SystemScreen
+from lmm_tui.cockpit.screens.system_screen import MachineRead, SystemScreen
 from lmm_tui.engine.run.reader import Reader
 from lmm_tui.i18n.number_format import NOTHING
 from lmm_tui.runs import machine_stats
@@ -116,3 +117,21 @@ def test_a_process_that_ends_while_it_is_watched_is_no_error(monkeypatch, tmp_pa
     monkeypatch.setattr(machine_stats.psutil.Process, "num_threads", vanish)
     assert seen.read().process is None
     assert Machine(tmp_path, 2**22 + 1).read().process is None
+
+
+@pytest.mark.parametrize("_time", range(3))  # Textual closes what is left in any order.
+async def test_what_is_read_while_the_app_ends_breaks_nothing(run, monkeypatch, _time):
+    arrived = []
+
+    def arrive(closed):
+        if closed.id == "machine":
+            arrived.append(closed.screen.post_message(MachineRead(reading)))
+
+    monkeypatch.setattr(VerticalScroll, "on_unmount", arrive, raising=False)
+    reading = Machine(run.dir.path.parent, None).read()
+    app = CockpitApp(Reader(run.dir.path))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("7")
+        await until_read(pilot, "RAM")
+        await pilot.press("1")
+    assert len(arrived) == 1
