@@ -6,6 +6,7 @@ import time
 from contextlib import asynccontextmanager
 
 from idle_app import until_idle
+from textual.command import CommandList
 from textual.widgets import Input
 
 from lmm_tui.charts.chart import Chart
@@ -80,7 +81,15 @@ async def until_read(pilot, text):
 async def do_by_palette(pilot, words, found):
     """Search the palette for `words`, and do the first that it finds once `found` is read there."""
     await pilot.press("ctrl+p")
-    await until(pilot, lambda: pilot.app.screen.query(Input))
+    await until(pilot, lambda: isinstance(pilot.app.focused, Input))
     await pilot.press(*words)
-    await until_read(pilot, found)
+
+    def is_first() -> bool:
+        for commands in pilot.app.screen.query(CommandList):
+            if commands.highlighted is not None:
+                first = commands.get_option_at_index(commands.highlighted)
+                return found in f"{first.prompt}"
+        return False
+
+    await until(pilot, is_first)
     await pilot.press("enter")
