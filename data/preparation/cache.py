@@ -155,8 +155,9 @@ def and_kept(refusal: Message) -> Message:
 
 def bytes_in(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; what vanishes meanwhile counts nothing."""
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
     total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
+    for file in files if path.is_dir() else [path]:
         with suppress(OSError):
             total += file.stat().st_size
     return total

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from textual.command import Hits, Provider
+from textual.command import CommandPalette, Hits, Provider
+from textual.widgets import Input
 
 from lmm_tui.cockpit.command_search import found
 from lmm_tui.cockpit.messages import CONFIGURE, OpenRun
@@ -55,11 +57,20 @@ class RunSearch(_CockpitSearch):
     """Opens runs, and the checkpoints of the open one."""
 
     async def startup(self) -> None:
-        self._runs = await asyncio.to_thread(RunList(self.cockpit.runs_dir).read)
+        # Not awaited: a letter typed meanwhile would cancel it, and with it all later searches.
+        read = RunList(self.cockpit.runs_dir).read
+        self._reading = asyncio.ensure_future(asyncio.to_thread(read))
+        self._reading.add_done_callback(lambda _: self._search_again())
+
+    def _search_again(self) -> None:
+        """For the runs that a search before could not know yet."""
+        if isinstance(palette := self.app.screen, CommandPalette):
+            for field in filter(attrgetter("value"), palette.query(Input)):
+                field.post_message(Input.Changed(field, field.value))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for run in self._runs:
+        for run in self._reading.result() if self._reading.done() else ():
             open_it = partial(self.cockpit.post_message, OpenRun(run.summary.path))
             about = _about(run)
             if hit := found(matcher, run.name, tr("run"), open_it, about, _COMMON):

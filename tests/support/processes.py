@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 PROGRAM = [sys.executable, "-c", "from lmm_tui.cli.main import main; main()"]
 
@@ -38,8 +39,8 @@ def until(condition: Callable[[], object], seconds: float = 300) -> None:
         time.sleep(0.01)
 
 
-def cpu_s(work: Callable[[], object]) -> float:
-    """The processor time that it takes in this thread: others may compute meanwhile."""
-    begun = time.thread_time()
-    work()
-    return time.thread_time() - begun
+def files_opened(work: Callable[[], object]) -> int:
+    """How many files and folders it opens."""
+    with mock.patch.object(os, "open", wraps=os.open) as opened:
+        work()
+    return opened.call_count

@@ -16,6 +16,7 @@ from looking import (
     until_read,
     until_reserved,
 )
+from textual.widgets import Input
 
 from lmm_tui.cockpit.keys import KEYS
 from lmm_tui.cockpit.messages import Departure
@@ -26,6 +27,7 @@ from lmm_tui.cockpit.screens.quit_dialog import QuitDialog
 from lmm_tui.cockpit.screens.too_small import TooSmallScreen
 from lmm_tui.cockpit.widgets.panel_grid import PanelGrid
 from lmm_tui.engine.run.control_mailbox import Reply
+from lmm_tui.runs.run_list import RunList
 
 SIZES = [(200, 50), (120, 30), (80, 50), (80, 24), (60, 15)]
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[b]bold[/b] [@click=app.quit]x[/] \u202egnp \x9b2J"
@@ -415,6 +417,28 @@ async def test_in_chinese_the_palette_finds_a_command_by_its_english_name_too(in
     async with cockpit(run) as (_, pilot):
         await do_by_palette(pilot, "validate", "立即测量验证损失")
         await until(pilot, lambda: run.asked == ["evaluate"])
+
+
+async def test_commands_are_found_while_the_list_of_runs_is_read(run, monkeypatch):
+    go_on, read = threading.Event(), RunList.read
+
+    def late(runs):
+        go_on.wait()
+        return read(runs)
+
+    monkeypatch.setattr(RunList, "read", late)
+    async with cockpit(run) as (app, pilot):
+        try:
+            await pilot.press("ctrl+p")
+            await until(pilot, lambda: isinstance(app.focused, Input))
+            for letter in "valid":
+                await pilot.press(letter)
+                await pilot.pause(0.05)
+            await until_read(pilot, "Measure the validation loss")
+        finally:
+            go_on.set()
+        await pilot.press(*["backspace"] * 5, *"first")
+        await until_read(pilot, "first-words  ")
 
 
 async def test_a_search_of_the_palette_that_finds_nothing_leads_to_the_help(run):
