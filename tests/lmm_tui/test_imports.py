@@ -47,13 +47,14 @@ def loaded(program: str, folder: Path, *wanted: str) -> set[str]:
     """Which of `wanted` are in sys.modules after `program` ran in a fresh interpreter."""
     code = (
         f"{program}\nimport json, sys\n"
-        f"print(json.dumps([n for n in {wanted!r} if n in sys.modules]), file=sys.stderr)"
+        f"with open('loaded.json', 'w') as file:\n"
+        f"    json.dump([n for n in {wanted!r} if n in sys.modules], file)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stderr.splitlines()[-1]))
+    return set(json.loads((folder / "loaded.json").read_text()))  # Threads may still speak.
 
 
 def command(*args: str) -> str:
