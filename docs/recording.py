@@ -43,9 +43,9 @@ _SETTLE_S = 0.6
 SETTINGS = {
     "model.preset": "nano",
     "name": "story",
-    "train.steps": 400,
-    "train.batch_size": 4,
-    "data.seq_len": 64,
+    "train.steps": 600,
+    "train.batch_size": 16,
+    "data.seq_len": 128,
     "log.prompts": ["Once upon a time"],
     "log.sample_tokens": 40,
 }
@@ -125,7 +125,7 @@ async def _run(film: Recording, run: Reader) -> None:
         return lambda: step() >= number
 
     await film.take("start", 1.2)
-    for reached in (8, 16, 24, 32):
+    for reached in (20, 60, 120, 200):
         await film.until(at(reached))
         await film.take("fall", 0.5)
     asked = time.time()

@@ -104,16 +104,17 @@ class WorseThanGuessing(Condition):
             return NOT_JUDGED
         steps, loss = given
         above = self._above.add(loss > level + self.margin)
-        return judged(steps, above >= self.rows, self._tell, loss, level)
+        since = self._above.first_steps(steps, above)
+        return judged(steps, above >= self.rows, self._tell, loss, level, since)
 
-    def _tell(self, step: int, loss: float, level: float) -> HealthFinding:
+    def _tell(self, step: int, loss: float, level: float, since: int) -> HealthFinding:
         what = Message(
             "loss {loss:.3g} at step {step} is worse than random guessing: ln V is {level:.2f}",
             loss=loss,
             step=step,
             level=level,
         )
-        return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level})
+        return HealthFinding(what, {names.TRAIN_LOSS: loss, "ln V": level, "since": since})
 
 
 @dataclass

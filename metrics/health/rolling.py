@@ -271,6 +271,7 @@ class Streak:
 
     def __init__(self) -> None:
         self.length = 0
+        self._first = 0
 
     def add(self, held: Mask) -> Any:
         """Add rows; the length with each of them."""
@@ -282,6 +283,16 @@ class Streak:
         lengths = rows - np.where(broken > 0, broken, -self.length)
         self.length = int(lengths[-1])
         return lengths
+
+    def first_steps(self, steps: Any, lengths: Any) -> Any:
+        """The step at which each succession began, of the rows that were added last."""
+        if not isinstance(steps, np.ndarray):
+            self._first = steps if lengths <= 1 else self._first
+            return self._first
+        rows = np.arange(len(steps)) - lengths + 1
+        began = np.where(rows >= 0, steps[np.clip(rows, 0, len(steps) - 1)], self._first)
+        self._first = int(began[-1])
+        return began
 
 
 if __name__ == "__main__":

@@ -42,6 +42,16 @@ def test_a_diverged_live_run_goes_back_to_the_last_checkpoint_before(state) -> N
     assert step.text == "back to step 40, LR / 3 (3.0e-3 → 1.0e-3)"
 
 
+def test_a_checkpoint_of_weights_that_were_bad_already_is_passed_over() -> None:
+    """The loss is bad from step 88 on, and known to have diverged 16 rows later."""
+    verdict = diverged(88)
+    assert verdict.step == 103
+    for saved, step in (([40, 100], 40), ([40, 87], 40), ([40, 86], 86), ([88], 0)):
+        cure = cure_of(verdict, saved, 3e-3)
+        assert cure is not None and cure.step == step
+        assert max((one for one in saved if one < cure.before), default=0) == step
+
+
 def test_a_learning_rate_that_was_raised_since_the_checkpoint_is_what_it_was_there() -> None:
     raised = SettingHistory([SettingChange(40, "optim.lr", 3e-3, 3.0)])
     cure = cure_of(diverged(88), [20, 40], 3.0, raised)
