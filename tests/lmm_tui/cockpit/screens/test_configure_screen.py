@@ -337,11 +337,12 @@ async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
     run.write_info(RunInfo("mine", "pretrain", 0.0, 0.0, "box", 1, 0.0))
     async with seated(resolve(assignments={"runs_dir": str(tmp_path)})) as seat:
         await seat.type_into("name", "mine")
-        assert "holds a run of this name" in seat.screen.field("name").problem
+        name = seat.screen.field("name")
+        await seat.until(lambda: "holds a run of this name" in name.problem)
         await seat.press("2")
-        assert not seat.screen.field("name").problem
+        await seat.until(lambda: not name.problem)
         await seat.press("/")
-        assert "starts with a letter or digit" in seat.screen.field("name").problem
+        await seat.until(lambda: "starts with a letter or digit" in name.problem)
 
 
 async def test_numbers_that_make_no_model_are_shown_at_the_preset():
