@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lmm_tui.i18n.language import tr
 from lmm_tui.metrics.names import describe
 
@@ -9,8 +11,7 @@ from lmm_tui.metrics.names import describe
 def title_of(metric: str) -> str:
     """The title of a metric, with the layer it was measured in; of an unknown one its name."""
     known = describe(metric)
-    title = tr(known.title)
-    return f"{title} · {known.layer}" if known.layer else title
+    return replace(known, title=tr(known.title)).whole
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ _OWN = frozenset({"name", "runs_dir", "group", "data.tokenizer", "data.cache_dir
 """What differs between any two runs and says nothing."""
 
 
+_ABSENT = object()
+
+
 def settings_began(run: RunDir) -> dict[str, Any]:
     """The settings in config.toml; empty where it is missing or cannot be read."""
     try:
@@ -53,14 +56,15 @@ def differing(
     one run alone none differ.
     """
     keys = dict.fromkeys(key for one in settings for key in one if key not in _OWN)
-    first, absent = (settings[0] if settings else {}), absent or default_of
-    found = [key for key in keys if any(one.get(key) != first.get(key) for one in settings)]
-    return [
-        key
-        for key in found
-        if all(key in one for one in settings)
-        or any(one[key] != absent(key) for one in settings if key in one)
-    ]
+    return [key for key in keys if _differs(key, settings, absent or default_of)]
+
+
+def _differs(key: str, settings: Sequence[Settings], absent: Callable[[str], Any]) -> bool:
+    values = [one.get(key, _ABSENT) for one in settings]
+    if _ABSENT in values:
+        default = absent(key)
+        values = [default if value is _ABSENT else value for value in values]
+    return values.count(values[0]) < len(values)
 
 
 def default_of(key: str) -> Any:
