@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
     from lmm_tui.engine.config.sections.health_config import HealthConfig
 
 Action = Literal["rollback", "checkpoint", "pause"]
+
+
+@dataclass(frozen=True)
+class DueAction:
+    """What the configuration says is done after an alert."""
+
+    action: Action
+    rule: str
+    sound_before: int
+    """Weights of this step, or of a later one, may be bad."""
+
+
 ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
 """In order of execution."""
 
@@ -67,7 +80,7 @@ class HealthMonitor:
         self._events = events
         webhook, command = (section.webhook, section.command) if section.enable else (None, None)
         self._notifier = Notifier(alert_channels(webhook, command), self._tell_failure)
-        self._due: list[tuple[Action, str]] = []
+        self._due: list[DueAction] = []
         self._step = 0
         self.on_verdict: Callable[[Verdict], object] = lambda verdict: None
         """Called with each new verdict."""
@@ -102,12 +115,19 @@ class HealthMonitor:
             self._told = key
             self.on_verdict(verdict_of(self._health))
 
-    def due(self) -> list[tuple[Action, str]]:
-        """The actions configured for the alerts since the last call, each with its rule."""
+    def due(self) -> list[DueAction]:
+        """The actions configured for the alerts since the last call."""
         if not self._due:
             return []
         due, self._due = self._due, []
-        return sorted(due, key=lambda pair: ACTIONS.index(pair[0]))
+        return sorted(due, key=lambda it: ACTIONS.index(it.action))
+
+    def diverged_from(self) -> int | None:
+        """Weights of this step, or of a later one, are of a run that has diverged; None: not so."""
+        for found in verdict_of(self._health).findings:
+            if any(alert.rule == "diverged" for alert in found.alerts):
+                return found.sound_before
+        return None
 
     def close(self) -> None:
         """Wait a few seconds for pending notifications."""
@@ -118,8 +138,10 @@ class HealthMonitor:
         level = _LEVELS[alert.severity]
         self._events.write("alert", alert.what, step=alert.step, level=level, **about)
         self._notifier.send(json.dumps(alert.record(), ensure_ascii=False))
-        self._due += [(action, alert.rule) for action in ACTIONS if alert.rule in
-                      self._actions[action]]  # fmt: skip
+        actions = [action for action in ACTIONS if alert.rule in self._actions[action]]
+        if actions:
+            found = next(it for it in verdict_of(self._health).findings if alert in it.alerts)
+            self._due += [DueAction(it, alert.rule, found.sound_before) for it in actions]
 
     def _tell_failure(self, sentence: str) -> None:
         self._events.write("alert", sentence, step=self._step, level="warning")

@@ -273,15 +273,20 @@ class ScriptRun(Run):
         self.tell_row(self.step, self._rows.amend(numbers))
 
     def _answer_alerts(self) -> None:
-        for action, rule in self._health.due():
+        for due in self._health.due():
             try:
                 done = (
-                    self._functions.pause() if action == "pause" else self._functions.checkpoint()
+                    self._functions.pause()
+                    if due.action == "pause"
+                    else self._functions.checkpoint()
                 )
             except LmmError as error:
                 done = str(error)
             self.events.write(
-                "alert", Message("{rule}: {done}", rule=rule, done=done), step=self.step, rule=rule
+                "alert",
+                Message("{rule}: {done}", rule=due.rule, done=done),
+                step=self.step,
+                rule=due.rule,
             )
 
     def _resume_at(self, step: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lmm_tui.engine.health.health_monitor import Action, HealthMonitor
+from lmm_tui.engine.health.health_monitor import DueAction, HealthMonitor
 from lmm_tui.engine.training.checkpointing import Checkpointer
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.rollback import Rollback
@@ -47,25 +47,29 @@ class HealthActions:
         """Restore the state of the rules from the rows up to the present step."""
         self._monitor.catch_up(self._context.run_dir.metrics, self._context.step)
 
-    def decide(self) -> list[tuple[Action, str]] | None:
+    def diverged_from(self) -> int | None:
+        """Weights of this step, or of a later one, are of a run that has diverged; None: not so."""
+        return self._monitor.diverged_from()
+
+    def decide(self) -> list[DueAction] | None:
         return self._monitor.due() or None
 
-    def act(self, due: list[tuple[Action, str]]) -> None:
+    def act(self, due: list[DueAction]) -> None:
         context = self._context
-        for action, rule in due:
-            done = self._take(action)
+        for one in due:
+            done = self._take(one)
             context.events.write(
                 "alert",
-                Message("{rule}: {done}", rule=rule, done=done),
+                Message("{rule}: {done}", rule=one.rule, done=done),
                 step=context.step,
-                rule=rule,
+                rule=one.rule,
             )
 
-    def _take(self, action: Action) -> str:
+    def _take(self, due: DueAction) -> str:
         """What was done, in a sentence."""
-        if action == "rollback":
-            return self._rollback.roll_back_and_lower_lr()
-        if action == "checkpoint":
+        if due.action == "rollback":
+            return self._rollback.roll_back_and_lower_lr(due.sound_before)
+        if due.action == "checkpoint":
             begun = self._checkpoints.begin_unless_stuck()
             return Message("a checkpoint is written" if begun else "no checkpoint, the disk hangs")
         self._context.run.commands.pause()
@@ -84,5 +88,5 @@ if __name__ == "__main__":
 
     demo: Any = SimpleNamespace(_context=SimpleNamespace(run=SimpleNamespace()))
     demo._context.run.commands = SimpleNamespace(pause=lambda: None)
-    print(HealthActions._take(demo, "pause"))
+    print(HealthActions._take(demo, DueAction("pause", "loss_spike", 7)))
     print("=== 自测通过 ===")

@@ -7,6 +7,8 @@ alert.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lmm_tui.engine.health.health_monitor import BAD_STEP
 from lmm_tui.engine.training.context import TrainContext
 from lmm_tui.engine.training.observer import StepMetrics
@@ -27,9 +29,17 @@ class NonFinitePolicy:
     is_for_leader = False
 
     def __init__(
-        self, context: TrainContext, reader: StepReader, spikes: SpikeKeeper, rollback: Rollback
+        self,
+        context: TrainContext,
+        reader: StepReader,
+        spikes: SpikeKeeper,
+        rollback: Rollback,
+        diverged_from: Callable[[], int | None],
     ) -> None:
+        """`diverged_from`: from which step on the weights had diverged before, None: they had not.
+        The update of a step that is not finite is skipped, so its weights are as they were."""
         self._context = context
+        self._diverged_from = diverged_from
         self._spikes = spikes
         self._rollback = rollback
         reader.on_read(self._observe)
@@ -61,7 +71,7 @@ class NonFinitePolicy:
             norm=skipped.norm,
         )
         if policy == "rollback" and not self._context.rolled_back:
-            done = self._rollback.roll_back_and_lower_lr()
+            done = self._rollback.roll_back_and_lower_lr(self._diverged_from())
             what = Message("{what}, {done}", what=what, done=done)
         elif policy == "pause":
             what = Message(
@@ -90,6 +100,6 @@ if __name__ == "__main__":
     context: Any = SimpleNamespace(config=SimpleNamespace(train=train), rolled_back=False)
     context.events = SimpleNamespace(write=lambda kind, text, **about: print(kind, text))
     nothing: Any = SimpleNamespace(flag=print, on_read=lambda called: None)
-    policy = NonFinitePolicy(context, nothing, nothing, nothing)
+    policy = NonFinitePolicy(context, nothing, nothing, nothing, nothing)
     policy.act(StepMetrics(7, float("nan"), 1.0, skipped=True))
     print("=== 自测通过 ===")

@@ -102,7 +102,7 @@ def set_up(run: Run, job: TrainJob, ranks: Ranks) -> TrainingParts:
     agenda = Agenda(
         [
             spikes,
-            NonFinitePolicy(context, reader, spikes, rollback),
+            NonFinitePolicy(context, reader, spikes, rollback, health.diverged_from),
             StageWarnings(context),
             Validation(context, live),
             Sampling(context, live),

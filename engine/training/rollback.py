@@ -2,8 +2,8 @@
 
 There are two ways. The `rollback` command takes a checkpoint from before a given step and saves
 the result, so that a resume starts from there; the learning rate stays. An automatic rollback,
-after a non-finite step or a health alert, takes the last checkpoint, lowers the learning rate and
-saves nothing.
+after a non-finite step or a health alert, takes the last checkpoint from before the loss was bad,
+lowers the learning rate and saves nothing.
 """
 
 from __future__ import annotations
@@ -55,13 +55,18 @@ class Rollback:
             step=context.step,
         )
 
-    def roll_back_and_lower_lr(self) -> str:
-        """Go back to the newest checkpoint, if there is one, with a lower learning rate."""
+    def roll_back_and_lower_lr(self, before: int | None) -> str:
+        """Go back to the newest checkpoint from before a step, None: of all, with a lower LR."""
         context = self._context
         context.rolled_back = True
-        path = self._restore_weights()
+        path = self._restore_weights(before)
         if path is None:
-            return Message("no checkpoint to roll back to yet")
+            return Message(
+                "no checkpoint to roll back to yet"
+                if before is None
+                else "no checkpoint from before step {before} to roll back to",
+                before=before,
+            )
         context.lr_scale *= context.config.train.rollback_lr_factor
         return Message(
             "restored {name}, learning rate x {lr_scale:g}",
@@ -69,7 +74,7 @@ class Rollback:
             lr_scale=context.lr_scale,
         )
 
-    def _restore_weights(self, before: int | None = None) -> Path | None:
+    def _restore_weights(self, before: int | None) -> Path | None:
         """Those of the newest intact checkpoint, with the optimisers; None if there is none."""
         context = self._context
 
@@ -92,5 +97,5 @@ if __name__ == "__main__":
 
     context: Any = SimpleNamespace(run_dir=SimpleNamespace(checkpoints=Path("none")), ranks=Ranks())
     parts: Any = SimpleNamespace(saver=SimpleNamespace(settle=lambda: None))
-    print(Rollback(context, parts, parts).roll_back_and_lower_lr())
+    print(Rollback(context, parts, parts).roll_back_and_lower_lr(None))
     print("=== 自测通过 ===")

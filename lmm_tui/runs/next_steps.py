@@ -14,11 +14,9 @@ from lmm_tui.engine.run.run_dir import RunDir
 from lmm_tui.engine.run.setting_changes import SettingHistory
 from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.number_format import scientific
-from lmm_tui.metrics.health.verdict import Finding, Verdict
+from lmm_tui.metrics.health.verdict import Verdict
 
 LOWER_LR_BY = 3.0
-_CURED = frozenset({"diverged", "non_finite"})
-"""Rules whose finding is cured by earlier weights and a lower learning rate."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +79,14 @@ def cure_of(
 
     `history` has the changes of the learning rate: one that was raised is not only divided.
     """
-    for found in verdict.findings if verdict is not None else ():
-        if found.alert.rule in _CURED:
-            before = _before_trouble(found)
-            step = max((step for step in saved if step < before), default=0)
-            # A change at the step of the checkpoint holds only from the step after it on.
-            earlier = None if history is None else history.at(step - 1).get("optim.lr")
-            raised = isinstance(earlier, int | float) and lr is not None and earlier < lr
-            return Cure(before, step, lr, earlier if raised else None)
-    return None
-
-
-def _before_trouble(found: Finding) -> int:
-    """The weights of this step, or of a later one, may be bad.
-
-    A loss has been bad for some rows until it has diverged, and spikes come before it; the loss of
-    a step is that of the weights of the step before.
-    """
-    alerts = (found.alert, *found.consequences)
-    return int(min(alert.values.get("since", alert.step) for alert in alerts)) - 1
+    before = verdict.sound_before if verdict is not None else None
+    if before is None:
+        return None
+    step = max((step for step in saved if step < before), default=0)
+    # A change at the step of the checkpoint holds only from the step after it on.
+    earlier = None if history is None else history.at(step - 1).get("optim.lr")
+    raised = isinstance(earlier, int | float) and lr is not None and earlier < lr
+    return Cure(before, step, lr, earlier if raised else None)
 
 
 def next_steps(view: RunView, cure: Cure | None, saved: list[int]) -> tuple[NextStep, ...]:

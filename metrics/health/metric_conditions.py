@@ -26,6 +26,7 @@ from lmm_tui.metrics.health.rolling import (
     Streak,
     Window,
     Windows,
+    WindowStart,
 )
 from lmm_tui.metrics.health.rows import HealthRows, OneRow
 from lmm_tui.metrics.names import describe
@@ -168,6 +169,7 @@ class Risen(Condition):
 
     def __post_init__(self) -> None:
         self._best = Lowest()
+        self._start = WindowStart(self.window)
 
     def needs(self) -> tuple[str, ...]:
         return (self.metric,)
@@ -180,12 +182,13 @@ class Risen(Condition):
         steps, _, window = recent
         mean, full = window.mean, window.count == self.window
         best = self._best.add(either(full, mean, math.inf))
+        start = self._start.add(steps)
         risen = full & (mean > (1 + self.share) * best) & (best > 0) & (mean - best > self.rise)
         if some(risen):
             risen &= mean - best > self.sigmas * window.deviation
-        return judged(steps, risen, self._tell, mean, best, among=full)
+        return judged(steps, risen, self._tell, mean, best, start, among=full)
 
-    def _tell(self, step: int, mean: float, best: float) -> HealthFinding:
+    def _tell(self, step: int, mean: float, best: float, start: float) -> HealthFinding:
         what = Message(
             "{metric} has risen to {mean:.3g} at step {step}, it was {best:.3g}",
             metric=describe(self.metric).whole,
@@ -193,7 +196,7 @@ class Risen(Condition):
             step=step,
             best=best,
         )
-        return HealthFinding(what, {self.metric: mean, "best": best})
+        return HealthFinding(what, {self.metric: mean, "best": best, "window_start": start})
 
 
 @dataclass

@@ -295,6 +295,23 @@ class Streak:
         return began
 
 
+class WindowStart:
+    """The step of the first of the last `size` rows."""
+
+    def __init__(self, size: int) -> None:
+        self._steps: deque[int] = deque(maxlen=size)
+
+    def add(self, steps: Any) -> Any:
+        """Add rows; the step at which the window that ends with each of them begins."""
+        if not isinstance(steps, np.ndarray):
+            self._steps.append(steps)
+            return self._steps[0]
+        ends = np.arange(len(self._steps), len(self._steps) + len(steps))
+        together = np.concatenate([np.array(self._steps, steps.dtype), steps])
+        self._steps.extend(steps.tolist())
+        return together[np.maximum(ends + 1 - (self._steps.maxlen or 0), 0)]
+
+
 if __name__ == "__main__":
     numbers = np.random.default_rng(0).normal(3, 1, 20)
     one_by_one, at_once = Window(4), Window(4)

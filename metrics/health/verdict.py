@@ -29,6 +29,9 @@ _CONSEQUENCES: Mapping[str, frozenset[str]] = {
 }
 """What a rule's finding explains, if it was there at the same time."""
 
+_BAD_WEIGHTS = frozenset({"diverged", "non_finite"})
+"""Rules whose finding is cured by earlier weights and a lower learning rate."""
+
 _TITLES = {
     "non_finite": "NaN or Inf",
     "first_loss_high": "first loss too high",
@@ -74,6 +77,21 @@ class Finding:
     alert: Alert
     consequences: tuple[Alert, ...] = ()
 
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        return self.alert, *self.consequences
+
+    @property
+    def sound_before(self) -> int:
+        """Weights of this step, or of a later one, may be bad.
+
+        A loss has been bad for some rows until a rule says so, and spikes may come before it; the
+        loss of a step is that of the weights of the step before.
+        """
+        begun = [alert.values.get("since", alert.step) for alert in self.alerts]
+        window = self.alert.values.get("window_start", self.alert.step)
+        return int(min(window, *begun)) - 1
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -92,6 +110,15 @@ class Verdict:
     @property
     def is_trouble(self) -> bool:
         return self.level not in ("ok", "unknown")
+
+    @property
+    def sound_before(self) -> int | None:
+        """Weights of this step, or of a later one, may be bad; None where the run has not diverged.
+
+        The run is cured by weights from before it and a lower learning rate.
+        """
+        of_weights = (it for it in self.findings if it.alert.rule in _BAD_WEIGHTS)
+        return next((it.sound_before for it in of_weights), None)
 
     def record(self) -> dict[str, str | int | None]:
         """As JSON; `from_record` reads it."""

@@ -18,7 +18,7 @@ class HealthConfig(Section):
     pause: list[str] = Field([], description="Rules whose alert pauses the run")
     checkpoint: list[str] = Field([], description="Rules whose alert saves a checkpoint")
     rollback: list[str] = Field(
-        [], description="Rules whose alert rolls back to the last checkpoint"
+        [], description="Rules whose alert rolls back to the last checkpoint from before it"
     )
     webhook: str | None = Field(
         None, pattern=r"^https?://\S+$", description="URL that receives each alert as a JSON POST"

@@ -102,6 +102,37 @@ def test_actions_are_carried_out_and_recorded(
     assert (host.run_dir.checkpoints / "step-000000044").is_dir()
 
 
+def test_a_rollback_passes_over_checkpoints_that_were_written_while_the_loss_was_bad(
+    small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(stage: PretrainStage, model: Decoder, batch: MicroBatch) -> Loss:
+        total, sums = real_loss(stage, model, batch)
+        return (total * 9 if rows[-1] >= 24 else total), sums
+
+    def batches(stage: PretrainStage, at: int) -> list[MicroBatch]:
+        rows.append(at + 1)
+        return real_batches(stage, at)
+
+    rows = [0]
+    monkeypatch.setattr(PretrainStage, "micro_batches", batches)
+    monkeypatch.setattr(PretrainStage, "loss", loss)
+    host = run(
+        small(
+            train__steps=44,
+            log__val_every=0,
+            log__probe_every=0,
+            log__checkpoint_every=5,
+            log__keep=20,
+            health__rollback=["diverged"],
+        )
+    )
+    assert host.state == "finished", host.error
+    (alert,) = alerts(host.run_dir, "diverged")
+    assert alert["values"]["since"] == 24 and alert["step"] > 35
+    told = [it["message"] for it in lines(host.run_dir.events) if it["kind"] == "alert"]
+    assert "diverged: restored step-000000020, learning rate x 1" in told
+
+
 def until_paused(host: EngineHost) -> None:
     """Wait for the pause, which is the last of the actions."""
     waiting = EngineHost.join

@@ -42,6 +42,18 @@ def test_a_diverged_run_is_an_error_with_its_consequences_under_it() -> None:
     assert "loss_risen" in {alert.rule for alert in found.consequences}
 
 
+def test_sound_weights_are_those_from_before_the_loss_was_bad() -> None:
+    health = judged(diverging(), LEVELS)
+    assert verdict_of(health).sound_before == 79  # The loss of step 80 is that of its weights.
+    # Without the baselines it has only risen.
+    [found] = [
+        it for it in verdict_of(judged(diverging())).findings if it.alert.rule == "loss_risen"
+    ]
+    assert found.alert.values["window_start"] == found.alert.step - 63
+    assert found.sound_before < 80
+    assert verdict_of(judged(diverging(70), LEVELS)).sound_before is None
+
+
 def test_overfitting_is_no_advice_for_a_diverged_run() -> None:
     for baselines in (LEVELS, None):
         assert "overfit" not in {alert.rule for alert in judged(diverging(), baselines).alerts}
