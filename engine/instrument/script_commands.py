@@ -136,7 +136,7 @@ class ScriptCommands:
             )
         self._record({name if "/" in name else prefix + name: found[name] for name in found})
         sentence = measured({name: float(value) for name, value in found.items()}, ".3g")
-        kind: Kind = "probe" if name == "probe" else "eval"
+        kind: Kind = "probe" if name == "probe" else "validation"
         self._run.events.write(kind, sentence, step=self._run.step)
         return sentence
 

@@ -23,6 +23,7 @@ Kind = Literal[
     "probe",
     "spike",
     "sample",
+    "validation",
     "eval",
     "command",
     "alert",
@@ -68,6 +69,8 @@ class RunEvent:
             case {"step": int(step), "kind": str(kind), "message": str(message)}:
                 known = ("time", "step", "kind", "level", "message")
                 details = {key: value for key, value in record.items() if key not in known}
+                if kind == "eval" and "numbers" in details:  # As version 0.2 calls a validation.
+                    kind = "validation"
                 level = _LEVELS.get(str(record.get("level")), "info")
                 return cls(step, kind, message, level, details, time_of(record))
         return None

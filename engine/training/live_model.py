@@ -52,7 +52,7 @@ class LiveModel:
         context.observer.record_validation(context.step, context.tokens, numbers)
         context.status.update(val_loss=context.val_loss)
         sentence = measured({describe(name).title: numbers[name] for name in numbers}, ".4g")
-        context.events.write("eval", sentence, step=context.step, numbers=numbers)
+        context.events.write("validation", sentence, step=context.step, numbers=numbers)
         return sentence
 
     def _calibration(self) -> dict[str, float]:

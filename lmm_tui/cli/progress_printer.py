@@ -23,7 +23,7 @@ from lmm_tui.terminal.safe_text import clean, fit
 LINE_EVERY_S = 5.0
 """Between progress lines where they cannot be overwritten."""
 
-_QUIET_KINDS = frozenset({"probe", "eval", "sample", "end"})
+_QUIET_KINDS = frozenset({"probe", "validation", "sample", "end"})
 """Events already shown by the progress line, the samples or the summary."""
 
 

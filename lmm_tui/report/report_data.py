@@ -33,7 +33,7 @@ MOST_PROMPTS = 4
 SAMPLES_EACH = 6
 LONGEST_SAMPLE = 1_200
 
-_KINDS = ("alert", "error", "command", "resume", "eval", "end")
+_KINDS = ("alert", "error", "command", "resume", "validation", "eval", "end")
 _HIDDEN = ("grad/", names.PROBE, "update/")
 _FIRST = (names.TRAIN_LOSS, names.VAL_LOSS, names.LR, names.GRAD_NORM, names.TOKENS_PER_S)
 

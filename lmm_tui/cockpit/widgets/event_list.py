@@ -10,7 +10,7 @@ from textual.content import Content
 
 from lmm_tui.cockpit.widgets.feed import Feed
 from lmm_tui.engine.run.events import RunEvent
-from lmm_tui.i18n.language import mark, tr
+from lmm_tui.i18n.language import tr
 from lmm_tui.i18n.translate_messages import translate_message
 from lmm_tui.terminal.safe_text import clean
 
@@ -18,7 +18,7 @@ MOST_SHOWN = 300
 
 _EFFECTS = {
     "sample": "sample",
-    "evaluate": "eval",
+    "evaluate": "validation",
     "checkpoint": "checkpoint",
 }
 """By command, the kind of event that says the same."""
@@ -83,17 +83,11 @@ def event_content(event: RunEvent, width: int) -> Content:
     line = Content.assemble(
         (_clock(event.time) + "  " if width >= _WIDE else "", "$foreground 50%"),
         (f"{_step(event.step)}  ", "$foreground 70%"),
-        (f"{clean(tr(_kind(event)))} ", style or "$accent"),
+        (f"{clean(tr(event.kind))} ", style or "$accent"),
         (_said(event), style),
         (_asker(event), "$foreground 60%"),
     )
     return line if style else line.truncate(width, ellipsis=True)
-
-
-def _kind(event: RunEvent) -> str:
-    """A validation is not an evaluation on tasks, though both are recorded as `eval`."""
-    validated = event.kind == "eval" and "numbers" in event.details
-    return mark("validation") if validated else event.kind
 
 
 def _said(event: RunEvent) -> str:

@@ -283,7 +283,7 @@ def test_a_validation_that_is_not_a_number_ends_no_run(
     )
     host = train(small(train__steps=3, log__val_every=2, log__probe_every=0))
     assert host.state == "finished"
-    evals = [event for event in lines(host.run_dir.events) if event["kind"] == "eval"]
+    evals = [event for event in lines(host.run_dir.events) if event["kind"] == "validation"]
     assert [event["numbers"]["val/loss"] for event in evals] == ["NaN", "NaN"]
     assert curve(host.run_dir, "val/loss") == {2: "NaN", 3: "NaN"}
 

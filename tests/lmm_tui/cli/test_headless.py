@@ -142,13 +142,19 @@ def test_alerts_and_samples_are_shown_harmlessly_and_old_news_is_not(run: RunDir
     out = io.StringIO()
     progress = ProgressPrinter(Reader(run.path), out)
     event(run, step=4, kind="alert", level="error", message="loss is NaN\x1b[31m")
-    event(run, step=4, kind="eval", level="info", message="val loss 2")
+    event(run, step=4, kind="validation", level="info", message="val loss 2")
+    event(run, step=4, kind="eval", level="info", message="old", numbers={"val/loss": 2})
+    event(run, step=4, kind="eval", level="info", message="step 3: arc_easy 0.27")
     sample = {"step": 5, "kind": "sample", "prompt": "小", "text": "兔\n"}
     run.samples.write_text(json.dumps(sample) + "\n")
     progress.look()
     said = out.getvalue().splitlines()
-    assert said[:2] == ["!! step 4: alert: loss is NaN␛[31m", "step 5: sample: 小兔⏎"]
-    assert len(said) == 3
+    assert said[:3] == [
+        "!! step 4: alert: loss is NaN␛[31m",
+        "step 4: eval: step 3: arc_easy 0.27",
+        "step 5: sample: 小兔⏎",
+    ]
+    assert len(said) == 4
 
 
 def test_a_reader_who_has_gone_does_not_end_the_run(run: RunDir) -> None:
