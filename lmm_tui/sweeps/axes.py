@@ -2,6 +2,8 @@
 
 A text may have commas of its own (a path, a command): several texts are told from one by quotes,
 `start_from="a","b"`. Several lists are written as `lora.targets=["q_proj"],["q_proj","v_proj"]`.
+What a setting of a stage of one's own may be is not known here: numbers, true and false are values,
+a range of whole numbers has no point, and each text is in quotes.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def split_assignments(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
     for text in texts:
         key, _ = parse_assignment(text)
         option = known.get(key)
-        axis = axis_of(option, text.partition("=")[2]) if option else None
+        axis = axis_of(option, text.partition("=")[2]) if option else _own_axis(key, text)
         if axis is None:
             if option is not None:
                 _refuse_comma(option, text)
@@ -125,7 +127,7 @@ def written(axis: Axis) -> str:
     """An axis as it is typed: `optim.lr=0.0001..0.01 log`."""
     if axis.choices:
         option = options_by_key().get(axis.key)
-        quoted = option is not None and _is_free(option)
+        quoted = option is None or _is_free(option)
         texts = (
             toml_value(value) if quoted or isinstance(value, bool) else str(value)
             for value in axis.choices
@@ -148,7 +150,7 @@ def axis_of(option: Option, text: str) -> Axis | None:
             raise SweepError("{key}: the same for all trials; give one value", key=option.key)
         return None
     if option.kind is not list and (found := _RANGE.fullmatch(text)):
-        return _range(option, *found.groups())
+        return _range(option.key, option.kind, *found.groups())
     if option.kind in (int, float) and ".." in text:
         raise SweepError(
             "{key}={text}: no range; write it as 1e-4..1e-2, or 1e-4..1e-2 log",
@@ -173,11 +175,32 @@ def axis_of(option: Option, text: str) -> Axis | None:
     return values_axis(option, [part if option.kind is list else _value(part) for part in parts])
 
 
+def _own_axis(key: str, assignment: str) -> Axis | None:
+    """How a setting of a stage of one's own is varied. Raises SweepError."""
+    text = assignment.partition("=")[2]
+    if not key.startswith("own."):
+        return None
+    if found := _RANGE.fullmatch(text):
+        whole = all(type(parse_value(end)) is int for end in found.groups()[:2])
+        return _range(key, int if whole else float, *found.groups())
+    parts = _parts(text)
+    if len(parts) < 2:
+        return None
+    values = [_value(part) for part in parts]
+    if any(value == part for value, part in zip(values, parts, strict=True)):  # A text, unquoted.
+        raise _unclear(key, assignment)
+    return _values_axis(key, values)
+
+
 def values_axis(option: Option, values: Sequence[Value]) -> Axis:
     """An option with these values. Raises SweepError where one stands there twice."""
+    return _values_axis(option.key, values)
+
+
+def _values_axis(key: str, values: Sequence[Value]) -> Axis:
     if len(set(values)) < len(values):
-        raise _twice(option.key, values)
-    return Axis(option.key, tuple(values))
+        raise _twice(key, values)
+    return Axis(key, tuple(values))
 
 
 def _twice(key: str, values: Sequence[Value]) -> SweepError:
@@ -208,36 +231,38 @@ def _refuse_comma(option: Option, text: str) -> None:
     if len(_parts(text.partition("=")[2])) < 2:
         return
     if _is_free(option):
-        raise SweepError(
-            "{text}: several values, or one with a comma? Write several as "
-            '{key}=\'"a","b"\', one as {key}=\'"a,b"\'',
-            text=text,
-            key=option.key,
-        )
+        raise _unclear(option.key, text)
     raise SweepError(
         '{text}: write several lists as {key}=\'["a"],["a","b"]\'', text=text, key=option.key
     )
 
 
-def _range(option: Option, low: str, high: str, log: str | None) -> Axis:
-    if option.kind not in (int, float):
-        raise SweepError(
-            "{key}: has no range, it is no number; give values with commas", key=option.key
-        )
+def _unclear(key: str, assignment: str) -> SweepError:
+    return SweepError(
+        "{text}: several values, or one with a comma? Write several as "
+        '{key}=\'"a","b"\', one as {key}=\'"a,b"\'',
+        text=assignment,
+        key=key,
+    )
+
+
+def _range(key: str, kind: object, low: str, high: str, log: str | None) -> Axis:
+    if kind not in (int, float):
+        raise SweepError("{key}: has no range, it is no number; give values with commas", key=key)
     ends = [parse_value(low), parse_value(high)]
-    whole = option.kind is int
+    whole = kind is int
     if whole and not all(type(end) is int for end in ends):
-        raise SweepError("{key}: the ends of its range are whole numbers", key=option.key)
-    axis = Axis(option.key, (), float(ends[0]), float(ends[1]), bool(log), whole)
+        raise SweepError("{key}: the ends of its range are whole numbers", key=key)
+    axis = Axis(key, (), float(ends[0]), float(ends[1]), bool(log), whole)
     if axis.low >= axis.high:
         raise SweepError(
             "{key}: the range {low}..{high} is empty; the lower end is first",
-            key=option.key,
+            key=key,
             low=low,
             high=high,
         )
     if axis.log and axis.low <= 0:
-        raise SweepError("{key}: a log range begins above 0 (got {low})", key=option.key, low=low)
+        raise SweepError("{key}: a log range begins above 0 (got {low})", key=key, low=low)
     return axis
 
 

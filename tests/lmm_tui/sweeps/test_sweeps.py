@@ -61,6 +61,26 @@ def test_values_and_ranges_are_told_from_single_values() -> None:
     assert fixed == ['log.prompts=["a", "b"]', 'data.source="a, b.txt"']
 
 
+def test_settings_of_a_stage_of_ones_own_are_swept() -> None:
+    texts = ["own.digits=4, 8", "own.noise=0.1..1 log", "own.rows=1..9", "own.sorted=true,false",
+             """own.order="up","down, too\"""", "own.name='a, b'", "own.list=[1, 2]"]  # fmt: skip
+    axes, fixed = split_assignments(texts)
+    assert axes == [
+        Axis("own.digits", (4, 8)),
+        Axis("own.noise", (), 0.1, 1.0, log=True),
+        Axis("own.rows", (), 1, 9, whole=True),
+        Axis("own.sorted", (True, False)),
+        Axis("own.order", ("up", "down, too")),
+    ]
+    assert fixed == ["own.name='a, b'", "own.list=[1, 2]"]
+    assert split_assignments([written(axis) for axis in axes]) == (axes, [])
+    for unclear in ("own.order=up,down", "own.list=[1],[2]", "own.digits=4,"):
+        with pytest.raises(SweepError, match="several values, or one with a comma"):
+            split_assignments([unclear])
+    with pytest.raises(SweepError, match="a value stands there twice"):
+        split_assignments(["own.digits=4,4"])
+
+
 CHOICES = {
     "optim.name=adamw,muon": ("adamw", "muon"),
     "model.preset=nano,tiny": ("nano", "tiny"),
