@@ -22,6 +22,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from lmm_tui.engine.checkpoints.claimed_size import refuse_more_than_file
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.pth_weights import code_in_pickle
 from lmm_tui.engine.library_import import import_quietly
@@ -53,6 +54,8 @@ class ForeignWeights:
 
 _FURTHER_SENSES = ("vision_config", "audio_config")
 _WEIGHT_FILES = ("*.safetensors", "*.bin")
+_WEIGHTS_A_BYTE = 8
+"""The most that a quantised tensor can hold."""
 _TRAINABLE = ("F64", "F32", "F16", "BF16")
 
 _PROBLEMS = {
@@ -164,27 +167,49 @@ def _refuse(config: Mapping[str, Any], origin: Path) -> None:
 
 
 def _refuse_more_than_files(config: Mapping[str, Any], path: Path) -> None:
-    """transformers makes weights that no file has, whatever memory that takes."""
-    import_quietly("transformers.modeling_utils")
-    from transformers import AutoModelForCausalLM
-
     held = sum(file.stat().st_size for kind in _WEIGHT_FILES for file in path.glob(kind))
+    if not held:
+        return
     try:
-        with _quiet(), torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(transformers_config(config))
+        with _quiet():
+            known = transformers_config(config)
+            refuse_more_than_file(known, path, held, most=held)  # No type has less than a byte.
+    except WeightsError:
+        raise
     except LmmError as error:
         raise WeightsError("{origin}: {error}", origin=path, error=error) from None
     except Exception:  # Numbers that contradict each other are told by who loads the model.
         return
-    count = sum(parameter.numel() for parameter in model.parameters())
-    if held and count > held:  # No type of weights has less than a byte.
-        raise WeightsError(
-            "{path}: config.json describes a model of {count:,} weights, and the files of weights "
-            "hold {held:,} bytes; give the config.json that belongs to them",
-            path=path,
-            count=count,
-            held=held,
-        )
+
+
+def _gguf_config(file: Path) -> Any:
+    """The configuration of a GGUF file, as far as it can be read. Raises WeightsError."""
+    import gguf
+
+    import_quietly("transformers.modeling_utils")
+    from transformers import AutoConfig
+
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(
+                str(file.parent), gguf_file=file.name, local_files_only=True
+            )
+        if hasattr(config, "head_dim"):  # Of a Qwen 3 transformers takes it to be 128.
+            reader = gguf.GGUFReader(file)
+            architecture = reader.get_field("general.architecture")
+            name = architecture.contents() if architecture else config.model_type
+            if (length := reader.get_field(f"{name}.attention.key_length")) is not None:
+                config.head_dim = int(length.contents())
+    except Exception as error:  # Of many kinds, by what is damaged or unknown.
+        raise _unreadable(file, error) from None
+    held = file.stat().st_size
+    refuse_more_than_file(config, file, held, most=_WEIGHTS_A_BYTE * held)
+    return config
+
+
+def _unreadable(origin: Path, error: Exception) -> WeightsError:
+    reason = code_in_pickle(error) or _reason(error)
+    return WeightsError("{origin}: cannot be read ({reason})", origin=origin, reason=reason)
 
 
 def _load(path: Path, gguf: str | None, origin: Path) -> Any:
@@ -192,7 +217,7 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
     import_quietly("transformers.modeling_utils")
     from transformers import AutoModelForCausalLM
 
-    source = {"gguf_file": gguf} if gguf else {}
+    source = {"gguf_file": gguf, "config": _gguf_config(origin)} if gguf else {}
     try:
         with _quiet(), torch.random.fork_rng(devices=[]):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -206,11 +231,7 @@ def _load(path: Path, gguf: str | None, origin: Path) -> Any:
             )
             hf, about = loaded
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
-        raise WeightsError(
-            "{origin}: cannot be read ({reason})",
-            origin=origin,
-            reason=code_in_pickle(error) or _reason(error),
-        ) from None
+        raise _unreadable(origin, error) from None
     if not gguf:
         _refuse_other_numbers(path)
     about = {what: _names(keys) for what, keys in about.items() if what.endswith("_keys")}

@@ -78,7 +78,12 @@ def test_a_monitor_starts_without_the_configuration_tree(module: str, tmp_path: 
 
 
 FIRST_PAINT = """
-import sys
+import sys, threading
+ends, run = threading.Event(), threading.Thread.run
+def run_after_paint(thread):
+    ends.wait()
+    run(thread)
+threading.Thread.run = run_after_paint
 import lmm_tui.cli.main, lmm_tui.cli.launcher
 from lmm_tui.cockpit.app import CockpitApp
 from lmm_tui.engine.config.run_config import RunConfig
@@ -86,6 +91,7 @@ there = set()
 app = CockpitApp(config=RunConfig.defaults(), start=print, on_painted=lambda: painted())
 def painted():
     there.update(sys.modules)
+    ends.set()
     app.exit()
 app.run(headless=True, size=(120, 36))
 assert there

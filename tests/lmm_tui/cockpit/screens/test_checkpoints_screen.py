@@ -77,7 +77,7 @@ async def test_p_pins_at_once_and_asks_before_a_pin_goes_that_alone_keeps_it(run
     first = run.dir.checkpoints / checkpoint_name(100)
     async with listing(run, 2) as (app, pilot):
         await pilot.press("end", "P")
-        await until_read(pilot, "pinned")
+        await until_read(pilot, "● pinned")  # As it is listed, not as a toast says it.
         assert (first / "pinned").exists()
         await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
