@@ -26,7 +26,7 @@ from lmm_tui.engine.checkpoints.claimed_size import refuse_more_than_file
 from lmm_tui.engine.checkpoints.hf_config import WeightsError
 from lmm_tui.engine.checkpoints.pth_weights import code_in_pickle
 from lmm_tui.engine.library_import import import_quietly
-from lmm_tui.engine.model.architecture import transformers_config
+from lmm_tui.engine.model.architecture import refuse_sizes, transformers_config
 from lmm_tui.engine.model.hf_model import HfModel
 from lmm_tui.errors import LmmError
 from lmm_tui.message import Message
@@ -54,6 +54,7 @@ class ForeignWeights:
 
 _FURTHER_SENSES = ("vision_config", "audio_config")
 _WEIGHT_FILES = ("*.safetensors", "*.bin")
+_SIZES_IN_GGUF = {"block_count": "num_hidden_layers", "vocab_size": "vocab_size"}
 _WEIGHTS_A_BYTE = 8
 """The most that a quantised tensor can hold."""
 _TRAINABLE = ("F64", "F32", "F16", "BF16")
@@ -190,16 +191,24 @@ def _gguf_config(file: Path) -> Any:
     from transformers import AutoConfig
 
     try:
+        reader = gguf.GGUFReader(file)
+        refuse_sizes(
+            {
+                name: int(field.contents())
+                for end, name in _SIZES_IN_GGUF.items()
+                for key, field in reader.fields.items()
+                if key.endswith(f".{end}")
+            }
+        )
         with _quiet():
             config = AutoConfig.from_pretrained(
                 str(file.parent), gguf_file=file.name, local_files_only=True
             )
-        if hasattr(config, "head_dim"):  # Of a Qwen 3 transformers takes it to be 128.
-            reader = gguf.GGUFReader(file)
-            architecture = reader.get_field("general.architecture")
-            name = architecture.contents() if architecture else config.model_type
+        for name in ("qwen3", "qwen3moe"):  # Of these transformers takes it to be 128.
             if (length := reader.get_field(f"{name}.attention.key_length")) is not None:
                 config.head_dim = int(length.contents())
+    except LmmError as error:
+        raise WeightsError("{origin}: {error}", origin=file, error=error) from None
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
         raise _unreadable(file, error) from None
     held = file.stat().st_size

@@ -48,12 +48,12 @@ def build_foreign(architecture: Mapping[str, Any], seed: int | None = None) -> H
     return HfModel(transformers_config(architecture), seed)
 
 
-def _refuse_sizes(architecture: Mapping[str, Any]) -> None:
+def refuse_sizes(architecture: Mapping[str, Any]) -> None:
     """Layers are made one by one, and a size may overflow: both before anything is compared."""
     for name, value in architecture.items():
         most = _MOST_LAYERS if "layer" in name else _LARGEST_SIZE
         if isinstance(value, Mapping):
-            _refuse_sizes(value)
+            refuse_sizes(value)
         elif isinstance(value, int | float) and _SIZE.fullmatch(name) and value > most:
             raise ArchitectureError(
                 "{name}: {value} is more than any model has ({most}); choose another model",
@@ -71,7 +71,7 @@ def transformers_config(architecture: Mapping[str, Any]) -> Any:
     """
     from transformers import CONFIG_MAPPING
 
-    _refuse_sizes(architecture)
+    refuse_sizes(architecture)
     known = {name: value for name, value in architecture.items() if name != "auto_map"}
     return CONFIG_MAPPING[architecture["model_type"]].from_dict(known)
 

@@ -19,7 +19,7 @@ from lmm_tui.data.builtin.stories import story
 from lmm_tui.data.tokenizing.tokenizer import IM_END, Tokenizer
 from lmm_tui.engine.checkpoints.gguf_architectures import gguf_model
 from lmm_tui.engine.checkpoints.gguf_file import Quantisation, described, write_gguf
-from lmm_tui.engine.checkpoints.weights import WeightsError
+from lmm_tui.engine.checkpoints.weights import WeightsError, read_weights
 from lmm_tui.engine.config.model_shape import ModelShape
 from lmm_tui.engine.convert import convert
 from lmm_tui.engine.model.decoder import Decoder
@@ -93,10 +93,26 @@ def test_transformers_loads_the_same_model(
     ids = torch.tensor([WORDS.encode(STORIES[3])[:40]])
     with torch.no_grad():
         difference = (theirs(ids).logits - decoder(ids)).abs().max().item()
+        ours = read_weights(tmp_path / "m.gguf").model().eval()(ids)
     assert difference < off
+    assert (ours - theirs(ids).logits).abs().max() < 1e-4  # With the size of a head as it says.
     assert theirs.config.rope_parameters["rope_theta"] == 5e5
     assert theirs.config.rms_norm_eps == pytest.approx(1e-5)
     assert theirs.config.max_position_embeddings == 128
+
+
+@pytest.mark.parametrize(
+    ("key", "lie"), [("block_count", 10**9), ("feed_forward_length", 2**26), ("block_count", 500)]
+)
+def test_a_file_that_promises_more_than_it_holds_costs_no_memory(
+    tmp_path: Path, key: str, lie: int
+) -> None:
+    file = write(model(True), tmp_path / "m.gguf", "f32")
+    field = gguf.GGUFReader(file, "r+").get_field(f"qwen3.{key}")
+    assert field is not None
+    field.parts[field.data[0]][0] = lie
+    with pytest.raises(WeightsError, match="describes a model of|more than any model"):
+        read_weights(file)
 
 
 def by_llama_cpp(
