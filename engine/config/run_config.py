@@ -57,7 +57,7 @@ class RunConfig(Section):
         None,
         min_length=1,
         title="start from",
-        description="Weights to start from: a run, checkpoint, Hugging Face folder or .pth file",
+        description="Weights to start from: a run, checkpoint, HF folder, .pth or .gguf file",
     )
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)

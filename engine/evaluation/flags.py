@@ -56,8 +56,8 @@ _OPTIONS = (
     click.option(
         "--run",
         metavar="NAME_OR_PATH",
-        help="A run (its newest checkpoint), a checkpoint, a folder or a .pth file, evaluated by "
-        "our own decoder [default: the newest run]",
+        help="A run (its newest checkpoint), a checkpoint, a folder, a .pth or a .gguf file, "
+        "evaluated by our own decoder [default: the newest run]",
     ),
     click.option("--model-path", metavar="DIR", help="A Hugging Face folder"),
     click.option(

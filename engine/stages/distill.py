@@ -44,7 +44,7 @@ class DistillStage(Stage):
         if settings.teacher is None:
             raise ConfigError(
                 "distill.teacher: nobody to learn from; name a run, a checkpoint, a Hugging Face "
-                "folder or a .pth file"
+                "folder, a .pth or a .gguf file"
             )
         teacher = read_weights(run_or_path(settings.teacher, config.runs_dir))
         _check_context(teacher.shape.max_positions, config.data.seq_len, settings)

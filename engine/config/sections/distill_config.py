@@ -13,7 +13,7 @@ class DistillConfig(Section):
     teacher: str | None = Field(
         None,
         min_length=1,
-        description="Teacher: a run, a checkpoint, a HF folder or a .pth",
+        description="Teacher: a run, a checkpoint, a HF folder, .pth or .gguf",
     )
     data: Literal["chat", "text"] = Field(
         "chat", description="Training data: conversations or plain text"
