@@ -348,12 +348,14 @@ async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
 async def test_numbers_that_make_no_model_are_shown_at_the_preset():
     config = RunConfig.model_validate({"model": {"num_heads": 6, "preset": "minimind-26m"}})
     async with seated(config) as seat:
-        assert "model.hidden_size" in seat.screen.field("model.preset").problem
+        preset = seat.screen.field("model.preset")
+        assert "model.hidden_size" in preset.problem
         await seat.press("f5")
         await seat.until(lambda: seat.says("Fix the highlighted fields"))
         assert seat.answers == []
+        await seat.until(lambda: seat.screen.focused is preset.editor)
         await seat.press("home")
-        await seat.until(lambda: not seat.screen.field("model.preset").problem)
+        await seat.until(lambda: not preset.problem)
 
 
 async def test_escape_leaves_at_once_while_nothing_is_changed():
