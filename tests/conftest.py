@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before torch: the workers share
 # Hundreds of child processes would compile our modules anew where the environment forbids bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Under nohup what tests start would ignore a terminal that goes, until the app is there.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 for speaker in ("torchao", "torch.utils._pytree"):  # At their import, which tests cause, too.
     logging.getLogger(speaker).setLevel(logging.ERROR)

@@ -37,6 +37,7 @@ BOM = b"\xef\xbb\xbf"
 _SHOWN = 100
 _MORE = 1 << 20
 _SCANNER = json.JSONDecoder()
+_OBJECT_OF_LINES = re.compile(rb"\s*\{[^\S\n]*\n\s*[\"}]")
 _ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[(?:\s*[{\]]|\s*\Z|[ \t\r]*\n)")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _CONSTANT = re.compile(r"NaN|Infinity")
@@ -183,8 +184,8 @@ def starts_array(file: BufferedReader) -> bool:
 
 
 def starts_object_of_lines(file: BufferedReader) -> bool:
-    """Whether the first line of a file is no more than an opening brace."""
-    return file.peek(64).removeprefix(BOM).lstrip().split(b"\n")[0].strip() == b"{"
+    """Whether the first line of a file is no more than an opening brace, and a key follows."""
+    return bool(_OBJECT_OF_LINES.match(file.peek(64).removeprefix(BOM)))
 
 
 def json_array(

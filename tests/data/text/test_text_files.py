@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmm_tui.data.errors import DataError
@@ -142,6 +142,8 @@ BAD = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(GOOD, BAD), max_size=30))
+@example([(b"{\t", None), (b'{"text": "one"}', "one")])
+@example([(b"{", None)])
 def test_hostile_jsonl_lines_never_cost_a_good_one(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("hostile") / "lines.jsonl"
     path.write_bytes(b"\n".join(raw for raw, _ in lines))

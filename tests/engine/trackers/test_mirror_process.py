@@ -168,6 +168,8 @@ def test_rows_that_do_not_fit_are_left_out_and_said(
     assert len(told) == 1 and "takes rows too slowly, or none: from step " in told[0]
     [pid] = {int(row[0]) for row in notes(tmp_path, "init", "stops")}
     os.kill(pid, signal.SIGCONT)
+    monkeypatch.setattr(mirror_process, "IDLE_S", 300.0)  # It goes on, and ends.
+    monkeypatch.setattr(mirror_process, "BUSY_S", 300.0)
     mirror.close()
     assert len(told) == 2 and told[1].endswith(f" of {written} rows; metrics.jsonl has all of them")
 
