@@ -174,13 +174,12 @@ def _refuse_more_than_files(config: Mapping[str, Any], path: Path) -> None:
     try:
         with _quiet():
             known = transformers_config(config)
-            refuse_more_than_file(known, path, held, most=held)  # No type has less than a byte.
-    except WeightsError:
-        raise
     except LmmError as error:
         raise WeightsError("{origin}: {error}", origin=path, error=error) from None
     except Exception:  # Numbers that contradict each other are told by who loads the model.
         return
+    with _quiet():
+        refuse_more_than_file(known, path, held, most=held)  # No type has less than a byte.
 
 
 def _gguf_config(file: Path) -> Any:
@@ -212,7 +211,8 @@ def _gguf_config(file: Path) -> Any:
     except Exception as error:  # Of many kinds, by what is damaged or unknown.
         raise _unreadable(file, error) from None
     held = file.stat().st_size
-    refuse_more_than_file(config, file, held, most=_WEIGHTS_A_BYTE * held)
+    with _quiet():
+        refuse_more_than_file(config, file, held, most=_WEIGHTS_A_BYTE * held)
     return config
 
 

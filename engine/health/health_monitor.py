@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from lmm_tui.engine.config.sections.health_config import HealthConfig
 
 Action = Literal["rollback", "checkpoint", "pause"]
-
-
-@dataclass(frozen=True)
-class DueAction:
-    """What the configuration says is done after an alert."""
-
-    action: Action
-    rule: str
-    sound_before: int
-    """Weights of this step, or of a later one, may be bad."""
-
-
 ACTIONS: tuple[Action, ...] = ("rollback", "checkpoint", "pause")
 """In order of execution."""
 
@@ -53,6 +41,16 @@ _TAIL_BYTES = 16 << 20
 _BAD_STEP = next(rule for rule in RULES if rule.name == "non_finite")
 BAD_STEP = {"rule": _BAD_STEP.name, "suspect": _BAD_STEP.suspect, "advice": _BAD_STEP.advice}
 """Additional fields of an event about a skipped step."""
+
+
+@dataclass(frozen=True)
+class DueAction:
+    """What the configuration says is done after an alert."""
+
+    action: Action
+    rule: str
+    sound_before: int
+    """Weights of this step, or of a later one, may be bad."""
 
 
 class HealthMonitorError(LmmError):

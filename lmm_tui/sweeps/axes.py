@@ -172,7 +172,9 @@ def axis_of(option: Option, text: str) -> Axis | None:
             key=option.key,
             text=text,
         )
-    return values_axis(option, [part if option.kind is list else _value(part) for part in parts])
+    return values_axis(
+        option.key, [part if option.kind is list else _value(part) for part in parts]
+    )
 
 
 def _own_axis(key: str, assignment: str) -> Axis | None:
@@ -189,15 +191,11 @@ def _own_axis(key: str, assignment: str) -> Axis | None:
     values = [_value(part) for part in parts]
     if any(value == part for value, part in zip(values, parts, strict=True)):  # A text, unquoted.
         raise _unclear(key, assignment)
-    return _values_axis(key, values)
+    return values_axis(key, values)
 
 
-def values_axis(option: Option, values: Sequence[Value]) -> Axis:
-    """An option with these values. Raises SweepError where one stands there twice."""
-    return _values_axis(option.key, values)
-
-
-def _values_axis(key: str, values: Sequence[Value]) -> Axis:
+def values_axis(key: str, values: Sequence[Value]) -> Axis:
+    """A setting with these values. Raises SweepError where one stands there twice."""
     if len(set(values)) < len(values):
         raise _twice(key, values)
     return Axis(key, tuple(values))

@@ -299,6 +299,7 @@ class WindowStart:
     """The step of the first of the last `size` rows."""
 
     def __init__(self, size: int) -> None:
+        self._size = size
         self._steps: deque[int] = deque(maxlen=size)
 
     def add(self, steps: Any) -> Any:
@@ -308,8 +309,8 @@ class WindowStart:
             return self._steps[0]
         ends = np.arange(len(self._steps), len(self._steps) + len(steps))
         together = np.concatenate([np.array(self._steps, steps.dtype), steps])
-        self._steps.extend(steps.tolist())
-        return together[np.maximum(ends + 1 - (self._steps.maxlen or 0), 0)]
+        self._steps.extend(steps[-self._size :].tolist())
+        return together[np.maximum(ends + 1 - self._size, 0)]
 
 
 if __name__ == "__main__":

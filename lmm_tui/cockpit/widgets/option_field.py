@@ -299,7 +299,7 @@ class OptionField(Widget):
             return None
         if UNSET in chosen:
             raise SweepError("{key}: unset cannot be swept; unmark it", key=self.option.key)
-        return values_axis(self.option, [parse(self.option, choice) for choice in chosen])
+        return values_axis(self.option.key, [parse(self.option, choice) for choice in chosen])
 
     def _choice_label(self, choice: str) -> str:
         if choice == UNSET and self._unset_label:
