@@ -252,6 +252,7 @@ def test_commands_act_on_all_ranks_and_a_stop_of_any_is_that_of_all(
     changed = ask("set", lr=1e-4)
     paused_at = ask("pause").step
     assert paused_at >= changed.step >= asked_at
+    until(lambda: run.read_status().state == "paused", group)
     time.sleep(3)  # Longer than the ranks wait for one another in a step.
     for command in ("evaluate", "sample", "probe", "checkpoint", "talk"):
         words = {"prompt": "Hi"} if command == "talk" else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,10 @@ def test_writers_at_the_same_time_are_runs_and_one_after_the_other_is_a_resume(
     tmp_path: Path,
 ) -> None:
     for folder, starts in (("ranks", (0, 1)), ("resumed", (0, 1000))):
-        for number, start in enumerate(starts):
-            with SummaryWriter(str(tmp_path / folder), filename_suffix=f".{number}") as writer:
+        with ExitStack() as open_files:
+            for number, start in enumerate(starts):
+                writer = SummaryWriter(str(tmp_path / folder), filename_suffix=f".{number}")
+                open_files.enter_context(writer)
                 for step in range(5):
                     at = 1.7e9 + start + 10 * step
                     writer.add_scalar("loss", number + step, step + 3 * number, walltime=at)

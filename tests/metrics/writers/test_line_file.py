@@ -34,9 +34,10 @@ class HungDisk(Disk):
 
     def __init__(self) -> None:
         super().__init__([])
-        self.answer = threading.Event()
+        self.asked, self.answer = threading.Event(), threading.Event()
 
     def write(self, data: bytes) -> int:
+        self.asked.set()
         self.answer.wait()
         return super().write(data)
 
@@ -93,6 +94,7 @@ def test_a_disk_that_hangs_costs_one_wait_and_bounded_memory(
     for line in lines:
         file.append(line)
         assert file.trouble == "the disk does not answer"
+        assert disk.asked.wait(60)
     # The first line may be half in the file already: it is not the one to go.
     assert (file.waiting, file.lost) == (5, 4)
     disk.answer.set()
